@@ -52,6 +52,8 @@ pub enum Purpose {
     Alter = 20,
     /// Ties of conformal p-values in service; `a` numbers the test.
     Drift = 21,
+    /// Texts that are chosen for labelling.
+    Select = 22,
 }
 
 pub(super) const MULTIPLIER_0: u32 = 0xD251_1F53;

@@ -6,6 +6,7 @@ mod kept;
 mod load;
 mod object;
 mod pairs;
+pub mod select;
 mod shared;
 pub mod stream;
 mod trunk;
@@ -220,6 +221,15 @@ impl Predictor {
         texts: &[Text<'_>],
         progress: &mut dyn FnMut(usize),
     ) -> Result<Vec<Prediction>, PredictError> {
+        Ok(self.predict_with_features(texts, progress)?.0)
+    }
+
+    /// The same, with what the encoder makes of the texts; of several networks the first one.
+    fn predict_with_features(
+        &self,
+        texts: &[Text<'_>],
+        progress: &mut dyn FnMut(usize),
+    ) -> Result<(Vec<Prediction>, Arc<TrunkRows>), PredictError> {
         let encoded = self.encode(texts)?;
         let lengths: Vec<u32> = encoded.iter().map(|one| one.ids.len() as u32).collect();
         let sequence = |row: usize| sequence(&encoded[row], row);
@@ -235,7 +245,8 @@ impl Predictor {
             encoded.par_iter().zip(readings).map(answer).collect();
         let finite =
             |(answer, place): (Option<_>, usize)| answer.ok_or(PredictError::NotFinite(place));
-        answers.into_iter().zip(1..).map(finite).collect()
+        let predictions = answers.into_iter().zip(1..).map(finite).collect::<Result<_, _>>()?;
+        Ok((predictions, rows))
     }
 
     /// Cleans texts, where the model was trained on clean ones, and tokenises them, on all threads of the

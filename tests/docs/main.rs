@@ -64,6 +64,7 @@ fn the_commands_of_replicas_are_right() {
 #[test]
 fn the_commands_of_audits_run() {
     follow("docs/audit.md");
+    follow("docs/labelling.md");
 }
 
 #[test]

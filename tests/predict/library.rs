@@ -4,7 +4,7 @@ use bayes::compute::Backend;
 use bayes::data::Overrides;
 use bayes::predict::Predictor;
 use bayes::predict::stream::{
-    Event, Input, Options, Predictions, Sink, SortBy, StreamError, Summary,
+    Event, Input, Options, Order, Predictions, Sink, SortBy, StreamError, Summary,
 };
 
 use super::home::{Home, tickets};
@@ -17,10 +17,10 @@ fn a_table_is_predicted_to_the_table_that_the_command_writes() {
     home.train_tiny(&[]);
     let input = home.write("in.csv", tickets(1500).replacen("\n", "\n,billing\n", 1));
     let predictor = Predictor::load(&home.path(MODEL), &Backend::Cpu).unwrap();
-    for (name, sort_by, flags) in [
-        ("out.csv", None, &[][..]),
-        ("out.jsonl", Some(SortBy::Confidence), &["--sort-by", "confidence"]),
-        ("out.parquet", None, &[]),
+    for (name, order, flags) in [
+        ("out.csv", Order::AsRead, &[][..]),
+        ("out.jsonl", Order::Sorted(SortBy::Confidence), &["--sort-by", "confidence"]),
+        ("out.parquet", Order::AsRead, &[]),
     ] {
         let expected = home.path(&format!("expected-{name}"));
         let files = ["predict", "--input", input.to_str().unwrap(), "--output"];
@@ -28,7 +28,7 @@ fn a_table_is_predicted_to_the_table_that_the_command_writes() {
 
         let output = home.path(name);
         let read = Input::file(&input, &predictor, &Overrides::default()).unwrap();
-        let options = Options { sort_by, fails: false };
+        let options = Options { order, fails: false };
         let mut predictions = Predictions::new(&predictor, read, options).unwrap();
         let mut sink = Sink::create(&output, &predictions).unwrap();
         let (mut events, mut batches) = (Vec::new(), 0);
@@ -39,7 +39,7 @@ fn a_table_is_predicted_to_the_table_that_the_command_writes() {
         assert!(!output.exists(), "a table that is not whole is not there");
         sink.finish().unwrap();
         assert!(std::fs::read(&output).unwrap() == std::fs::read(&expected).unwrap(), "{name}");
-        assert_eq!(batches, if sort_by.is_some() { 1 } else { 2 });
+        assert_eq!(batches, if order == Order::AsRead { 2 } else { 1 });
         let fault = format!("`{}` line 2: the text is empty", input.display());
         assert_eq!(events, [Event::Fault(fault.clone())]);
         let summary = Summary { rows: 1501, faults: 1, first_fault: fault, ..Summary::default() };
@@ -53,7 +53,7 @@ fn texts_and_lines_are_classified_or_their_faults_said() {
     home.train_tiny(&[]);
     let predictor = Predictor::load(&home.path(MODEL), &Backend::Cpu).unwrap();
     let labels = |input: Input<'_>, fails| {
-        let options = Options { sort_by: None, fails };
+        let options = Options { order: Order::AsRead, fails };
         let mut predictions = Predictions::new(&predictor, input, options)?;
         let mut labels = Vec::new();
         while let Some(batch) = predictions.next_batch(&mut |_| {})? {

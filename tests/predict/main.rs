@@ -9,6 +9,7 @@ mod input;
 mod library;
 mod precision;
 mod replaced;
+mod select;
 mod zero_shot;
 
 use std::io::Write;

@@ -1,6 +1,7 @@
 //! `bayes predict`.
 
 mod screen;
+mod select;
 mod told;
 mod unused;
 
@@ -18,9 +19,10 @@ use super::zero_shot::ZeroShotFlags;
 use super::{Common, Outcome, model_folder};
 use crate::data::table::Format;
 use crate::experiment::Progress;
-use crate::predict::stream::{self, Input, Predicted, Predictions, Sink, StreamError};
+use crate::predict::stream::{self, Input, Order, Predicted, Predictions, Sink, StreamError};
 use crate::predict::{Loading, Predictor};
 use screen::Screen;
+use select::SelectFlags;
 use told::Told;
 
 /// Flags of `bayes predict`.
@@ -46,6 +48,8 @@ pub struct Options {
     /// Read all texts, then sort the output so that the texts a person should review come first
     #[arg(long, value_enum, value_name = "BY")]
     sort_by: Option<SortBy>,
+    #[command(flatten)]
+    select: SelectFlags,
     /// What to do with a row that cannot be classified: `skip` records the reason in its `error`
     /// column, `fail` stops the command [default: skip; fail for texts on the command line]
     #[arg(long, value_enum, value_name = "ACTION")]
@@ -66,6 +70,11 @@ impl Options {
     /// Whether texts come without a table.
     fn is_plain(&self) -> bool {
         self.input.is_none() && self.format() == Stdin::Lines
+    }
+
+    fn order(&self) -> Order {
+        let sorted = || self.sort_by.map(|by| Order::Sorted(by.into()));
+        self.select.selection().map(Order::Chosen).or_else(sorted).unwrap_or_default()
     }
 
     fn fails(&self) -> bool {
@@ -135,9 +144,9 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
     let loading =
         Loading { labels: options.zero_shot.labels(), precision: options.precision.on(&backend)? };
     let predictor = Predictor::load_as(&folder, &backend, &loading)?;
-    let sort_by = options.sort_by.map(stream::SortBy::from);
+    let order = options.order();
     // Before anything is read.
-    sort_by.map_or(Ok(()), |by| by.check(&predictor))?;
+    order.check(&predictor)?;
     let input = options.input(&predictor)?;
     if let Some(hint) = options.texts.iter().find_map(|text| names_a_file(text)) {
         note(&hint)?;
@@ -149,9 +158,13 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
     if !input.written().is_empty() {
         display.show(&Progress::Note(format!("format: {}", input.written())));
     }
-    let wanted = stream::Options { sort_by, fails: options.fails() };
+    let wanted = stream::Options { order, fails: options.fails() };
     let mut predictions = Predictions::new(&predictor, input, wanted)?;
     let mut told = Told::new(options, &predictor);
+    if let Some(path) = &options.select.labelled {
+        let labelled = Input::file(path, &predictor, &options.tables.overrides())?;
+        predictions = predictions.beside(labelled, &mut |event| told.hear(&event, &mut display))?;
+    }
     // Opened with the first predictions: a command that is refused by its first row writes nothing.
     let mut output = None;
     while let Some(batch) = predictions.next_batch(&mut |event| told.hear(&event, &mut display))? {

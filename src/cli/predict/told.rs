@@ -25,6 +25,8 @@ pub(super) struct Told {
     /// Bytes and tokens that are read of a text.
     longest: usize,
     tokens: usize,
+    /// How many texts were to be chosen.
+    select: Option<usize>,
 }
 
 impl Told {
@@ -36,7 +38,8 @@ impl Told {
         };
         let shows = options.input.is_some() || !options.texts.is_empty();
         let (plain, longest) = (options.is_plain(), longest_text(tokens));
-        Self { source, plain, shows, shown: 0, longest, tokens }
+        let select = options.select.selection().map(|selection| selection.count);
+        Self { source, plain, shows, shown: 0, longest, tokens, select }
     }
 
     /// What is said on stderr alone is no reason to stop where nobody reads it.
@@ -49,6 +52,9 @@ impl Told {
                 drop(note(&format!("warning: {said}")));
             }
             Event::Fault(_) => {}
+            Event::Chosen(done, total) => {
+                display.show(&Progress::Work { what: "choosing", done: *done, total: *total });
+            }
             Event::Rows(rows) => display.show(&Progress::Note(format!("{rows} rows"))),
         }
     }
@@ -70,13 +76,35 @@ impl Told {
                 grouped(self.longest as u64)
             ))?;
         }
+        if let Some(select) = self.select {
+            self.tell_chosen(select, summary)?;
+        }
         if rows == 0 {
             note(&format!("warning: {} contains no text to classify", self.source))?;
         }
         if faults > 0 {
-            let column = if self.plain { "" } else { "; the `error` column gives the reason" };
-            note(&format!("warning: {faults} of {rows} rows could not be classified{column}"))?;
+            let told = match (self.select, self.plain) {
+                (Some(_), _) => " or chosen",
+                (None, true) => "",
+                (None, false) => "; the `error` column gives the reason",
+            };
+            note(&format!("warning: {faults} of {rows} rows could not be classified{told}"))?;
         }
         Ok(())
+    }
+
+    fn tell_chosen(&self, select: usize, summary: &Summary) -> Result<()> {
+        let Summary { rows, faults, known, chosen, .. } = *summary;
+        let (from, known) = (grouped((rows - faults - known) as u64), grouped(known as u64));
+        let left_out = match summary.known {
+            0 => String::new(),
+            _ => format!("; {known} that repeat another text or have a label were left out"),
+        };
+        if chosen < select && rows > 0 {
+            return note(&format!(
+                "warning: only {from} texts to choose from, fewer than --select {select}{left_out}"
+            ));
+        }
+        note(&format!("chosen: {} of {from} texts{left_out}", grouped(chosen as u64)))
     }
 }

@@ -44,6 +44,14 @@ impl Options {
             }
         }
         self.check_tables()?;
+        if let (Some(labelled), Some(output)) = (&self.select.labelled, &self.output)
+            && is_same_file(labelled, output)
+        {
+            bail!(
+                "`{}` is also the file of `--labelled`; choose a different output file",
+                output.display()
+            );
+        }
         let Some(path) = &self.output else { return Ok(()) };
         Format::of_output(path)?;
         if json {

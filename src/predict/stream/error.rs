@@ -42,6 +42,12 @@ pub enum StreamError {
     /// The model cannot know what the rows are to be sorted by.
     #[error("this model reports no {what} because {why}; use `--sort-by uncertainty`{hint}")]
     NotReported { what: &'static str, why: &'static str, hint: &'static str },
+    /// The model cannot know what rows are to be chosen by.
+    #[error(
+        "this model reports no epistemic uncertainty because {why}, so texts cannot be chosen by it; use `--strategy \
+         badge` or `--strategy coverage`"
+    )]
+    CannotChoose { why: &'static str },
     #[error("the prediction in line {line} has no such value")]
     NoKey { line: u64 },
     /// A row that cannot be classified, where that ends the work; with its place.

@@ -31,7 +31,7 @@ mod sink;
 
 pub use error::StreamError;
 pub use input::Input;
-pub use order::SortBy;
+pub use order::{Order, SortBy};
 pub use predictions::{Event, Options, Predicted, Predictions, Summary};
 pub use row::TextRow;
 pub use sink::{Sink, is_predictions, is_same_file};

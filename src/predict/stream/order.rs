@@ -2,7 +2,37 @@
 
 use super::error::StreamError;
 use crate::artifact::Artifact;
+use crate::predict::select::Selection;
 use crate::predict::{Prediction, Predictor};
+
+/// Which predictions are given, and in what order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Order {
+    /// All, as their texts are read.
+    #[default]
+    AsRead,
+    /// All, sorted. They are held in memory.
+    Sorted(SortBy),
+    /// Those that are chosen, in the order of the choice. All are held in memory with their features.
+    Chosen(Selection),
+}
+
+impl Order {
+    /// Refuses an order that the model knows nothing of, before it is asked anything.
+    ///
+    /// # Errors
+    /// It does not report what the rows are to be sorted or chosen by.
+    pub fn check(self, predictor: &Predictor) -> Result<(), StreamError> {
+        match self {
+            Self::AsRead => Ok(()),
+            Self::Sorted(by) => by.check(predictor),
+            Self::Chosen(selection) => match selection.strategy.lacks(predictor) {
+                Some(why) => Err(StreamError::CannotChoose { why }),
+                None => Ok(()),
+            },
+        }
+    }
+}
 
 /// What rows are sorted by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,11 +48,7 @@ pub enum SortBy {
 }
 
 impl SortBy {
-    /// Refuses an order that the model knows nothing of, before it is asked anything.
-    ///
-    /// # Errors
-    /// It does not report what the rows are to be sorted by.
-    pub fn check(self, predictor: &Predictor) -> Result<(), StreamError> {
+    fn check(self, predictor: &Predictor) -> Result<(), StreamError> {
         let Artifact { posterior, calibration, .. } = predictor.artifact();
         let hint = match (self, &calibration.novelty) {
             (Self::Epistemic, Some(_)) => {

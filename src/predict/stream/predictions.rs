@@ -1,13 +1,16 @@
 //! The predictions for the texts of an input, a batch at a time.
 
+use std::collections::HashSet;
 use std::error::Error;
 use std::iter::successors;
 
 use super::error::StreamError;
 use super::input::Input;
-use super::order::SortBy;
+use super::order::{Order, SortBy};
 use super::row::TextRow;
+use crate::data::split::text_key;
 use crate::data::{Remark, longest_text};
+use crate::predict::select::{Candidate, Selection};
 use crate::predict::{PredictError, Prediction, Predictor, Text};
 
 /// Rows that are predicted together: enough to sort them by length, few enough to hold.
@@ -18,8 +21,8 @@ const BATCH_BYTES: usize = 4 << 20;
 /// What is wanted of the predictions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Options {
-    /// Their order. Then all are in one batch, and held in memory.
-    pub sort_by: Option<SortBy>,
+    /// Those that are not given as they are read are all in one batch.
+    pub order: Order,
     /// Whether a row that cannot be classified is an error. Else its fault stands in the place of its prediction.
     pub fails: bool,
 }
@@ -33,6 +36,8 @@ pub enum Event {
     Fault(String),
     /// So many rows are done; not said after every batch.
     Rows(usize),
+    /// So many texts are chosen, of all that are to be.
+    Chosen(usize, usize),
 }
 
 /// A text and what is predicted for it, or why nothing is.
@@ -51,6 +56,10 @@ pub struct Summary {
     pub long: usize,
     /// Texts that have more tokens than the model reads.
     pub truncated: usize,
+    /// Texts that were not chosen from, since they repeat another one or have a label.
+    pub known: usize,
+    /// Texts that were chosen.
+    pub chosen: usize,
 }
 
 /// Predictions that are made as they are asked for.
@@ -60,22 +69,54 @@ pub struct Predictions<'a> {
     options: Options,
     longest: usize,
     summary: Summary,
+    labelled: Labelled,
 }
+
+/// Texts that have labels.
+#[derive(Default)]
+struct Labelled {
+    keys: HashSet<u64>,
+    features: Vec<Vec<f32>>,
+}
+
+/// What a row became, with its feature φ where that is wanted.
+type Answered = (TextRow, Result<(Prediction, Vec<f32>), String>);
 
 impl<'a> Predictions<'a> {
     /// # Errors
-    /// The model cannot know what the rows are to be sorted by.
+    /// The model cannot know what the rows are to be sorted or chosen by.
     pub fn new(
         predictor: &'a Predictor,
         input: Input<'a>,
         options: Options,
     ) -> Result<Self, StreamError> {
-        options.sort_by.map_or(Ok(()), |by| by.check(predictor))?;
+        options.order.check(predictor)?;
         let longest = longest_text(predictor.artifact().manifest.preprocessing.max_length);
-        Ok(Self { predictor, input, options, longest, summary: Summary::default() })
+        let (summary, labelled) = Default::default();
+        Ok(Self { predictor, input, options, longest, summary, labelled })
     }
 
-    /// What the next rows are, in the order of the input or as they are to be sorted; `None` after the last one.
+    /// With these texts counted as labelled: none of them is chosen, and others that are like them less often.
+    ///
+    /// # Errors
+    /// They cannot be read, or not one can be classified.
+    pub fn beside(
+        mut self,
+        labelled: Input<'a>,
+        show: &mut dyn FnMut(Event),
+    ) -> Result<Self, StreamError> {
+        let mut all = Self::new(self.predictor, labelled, self.options)?;
+        while let Some(batch) = all.batch(show)? {
+            for (row, answer) in batch {
+                self.labelled.keys.insert(key_of(&row));
+                self.labelled.features.extend(answer.ok().map(|(_, feature_d)| feature_d));
+            }
+        }
+        all.finish()?;
+        Ok(self)
+    }
+
+    /// What the next rows are, in the wanted order; `None` after the last one.
     ///
     /// # Errors
     /// The input cannot be read, or has a row that cannot be classified, where that is an error.
@@ -83,10 +124,22 @@ impl<'a> Predictions<'a> {
         &mut self,
         show: &mut dyn FnMut(Event),
     ) -> Result<Option<Vec<Predicted>>, StreamError> {
-        let Some(by) = self.options.sort_by else { return self.batch(show) };
+        let rows = match self.options.order {
+            Order::AsRead => return Ok(self.batch(show)?.map(without_features)),
+            Order::Sorted(by) => self.sorted(by, show)?,
+            Order::Chosen(selection) => self.chosen(&selection, show)?,
+        };
+        Ok(Some(rows).filter(|rows| !rows.is_empty()))
+    }
+
+    fn sorted(
+        &mut self,
+        by: SortBy,
+        show: &mut dyn FnMut(Event),
+    ) -> Result<Vec<Predicted>, StreamError> {
         let mut sorted = Vec::new();
         while let Some(batch) = self.batch(show)? {
-            for row in batch {
+            for row in without_features(batch) {
                 sorted.push((key(&row, by)?, row));
             }
         }
@@ -94,8 +147,37 @@ impl<'a> Predictions<'a> {
         sorted.sort_by(|([a, c], _): &([f64; 2], Predicted), ([b, d], _)| {
             a.total_cmp(b).then(c.total_cmp(d))
         });
-        let rows: Vec<Predicted> = sorted.into_iter().map(|(_, row)| row).collect();
-        Ok(Some(rows).filter(|rows| !rows.is_empty()))
+        Ok(sorted.into_iter().map(|(_, row)| row).collect())
+    }
+
+    fn chosen(
+        &mut self,
+        selection: &Selection,
+        show: &mut dyn FnMut(Event),
+    ) -> Result<Vec<Predicted>, StreamError> {
+        let mut pool: Vec<Option<(TextRow, Prediction, Vec<f32>)>> = Vec::new();
+        while let Some(batch) = self.batch(show)? {
+            for (row, answer) in batch {
+                let Ok((prediction, feature_d)) = answer else { continue };
+                match self.labelled.keys.insert(key_of(&row)) {
+                    true => pool.push(Some((row, prediction, feature_d))),
+                    false => self.summary.known += 1,
+                }
+            }
+        }
+        let candidates = pool.iter().flatten().map(|(_, prediction, feature_d)| Candidate {
+            probability_c: &prediction.predictive.probability_c,
+            epistemic: prediction.predictive.epistemic.unwrap_or_default(),
+            feature_d,
+        });
+        let candidates: Vec<Candidate<'_>> = candidates.collect();
+        let count = selection.count.min(candidates.len());
+        let chosen = selection.choose(&candidates, &self.labelled.features, &mut |done| {
+            show(Event::Chosen(done, count));
+        });
+        self.summary.chosen += chosen.len();
+        let taken = chosen.into_iter().filter_map(|place| pool[place].take());
+        Ok(taken.map(|(row, prediction, _)| (row, Ok(prediction))).collect())
     }
 
     /// What became of the rows.
@@ -118,24 +200,22 @@ impl<'a> Predictions<'a> {
         }
     }
 
-    fn batch(
-        &mut self,
-        show: &mut dyn FnMut(Event),
-    ) -> Result<Option<Vec<Predicted>>, StreamError> {
+    fn batch(&mut self, show: &mut dyn FnMut(Event)) -> Result<Option<Vec<Answered>>, StreamError> {
         let rows = self.read(show)?;
         if rows.is_empty() {
             return Ok(None);
         }
         let before = self.summary.rows;
         self.summary.rows += rows.len();
-        let predicted = predict(self.predictor, rows);
-        for (row, prediction) in &predicted {
-            self.count(row, prediction, show)?;
+        let features = matches!(self.options.order, Order::Chosen(_));
+        let answered = predict(self.predictor, rows, features);
+        for (row, answer) in &answered {
+            self.count(row, answer, show)?;
         }
         if before / (16 * BATCH) < self.summary.rows / (16 * BATCH) {
             show(Event::Rows(self.summary.rows));
         }
-        Ok(Some(predicted))
+        Ok(Some(answered))
     }
 
     fn read(&mut self, show: &mut dyn FnMut(Event)) -> Result<Vec<TextRow>, StreamError> {
@@ -155,11 +235,11 @@ impl<'a> Predictions<'a> {
     fn count(
         &mut self,
         row: &TextRow,
-        prediction: &Result<Prediction, String>,
+        answer: &Result<(Prediction, Vec<f32>), String>,
         show: &mut dyn FnMut(Event),
     ) -> Result<(), StreamError> {
-        match prediction {
-            Ok(prediction) => {
+        match answer {
+            Ok((prediction, _)) => {
                 self.summary.long += usize::from(row.text.len() > self.longest);
                 self.summary.truncated += usize::from(prediction.truncated);
             }
@@ -180,32 +260,58 @@ impl<'a> Predictions<'a> {
 }
 
 /// Predicts what can be predicted. Where the texts together cannot be, each is tried by itself.
-fn predict(predictor: &Predictor, rows: Vec<TextRow>) -> Vec<Predicted> {
+fn predict(predictor: &Predictor, rows: Vec<TextRow>, features: bool) -> Vec<Answered> {
     let good = rows.iter().filter(|row| row.fault.is_none());
     let good: Vec<Text<'_>> = good.map(TextRow::question).collect();
-    let predictions: Vec<Result<Prediction, String>> = match predictor.predict(&good, &mut |_| {}) {
-        Ok(predictions) => predictions.into_iter().map(Ok).collect(),
-        Err(_) => good.iter().map(|text| alone(predictor, *text)).collect(),
+    let answers = match answers(predictor, &good, features) {
+        Ok(answers) => answers.into_iter().map(Ok).collect(),
+        Err(_) => good.iter().map(|text| alone(predictor, *text, features)).collect::<Vec<_>>(),
     };
-    let mut predictions = predictions.into_iter();
+    let mut answers = answers.into_iter();
     let answer = |mut row: TextRow| {
-        let prediction = match row.fault.take() {
+        let answer = match row.fault.take() {
             Some(fault) => Err(fault),
-            None => predictions.next().expect("one prediction for each text"),
+            None => answers.next().expect("one answer for each text"),
         };
-        (row, prediction)
+        (row, answer)
     };
     rows.into_iter().map(answer).collect()
 }
 
-fn alone(predictor: &Predictor, text: Text<'_>) -> Result<Prediction, String> {
-    let predicted = predictor.predict(&[text], &mut |_| {}).map_err(|error: PredictError| {
+fn answers(
+    predictor: &Predictor,
+    texts: &[Text<'_>],
+    features: bool,
+) -> Result<Vec<(Prediction, Vec<f32>)>, PredictError> {
+    let (predictions, rows) = predictor.predict_with_features(texts, &mut |_| {})?;
+    let width = if features { rows.feature_nd.len() / texts.len().max(1) } else { 0 };
+    let of_row = |place: usize| rows.feature_nd[place * width..][..width].to_vec();
+    let both = |(place, prediction)| (prediction, of_row(place));
+    Ok(predictions.into_iter().enumerate().map(both).collect())
+}
+
+fn alone(
+    predictor: &Predictor,
+    text: Text<'_>,
+    features: bool,
+) -> Result<(Prediction, Vec<f32>), String> {
+    let answers = answers(predictor, &[text], features).map_err(|error: PredictError| {
         let causes = successors(Some(&error as &dyn Error), |&error| error.source());
         let causes: Vec<String> = causes.map(ToString::to_string).collect();
         // It counts the texts of one call, and there is one.
         causes.join(": ").replace("text 1 ", "the text ")
     })?;
-    predicted.into_iter().next().ok_or_else(|| "there is no prediction".to_owned())
+    answers.into_iter().next().ok_or_else(|| "there is no prediction".to_owned())
+}
+
+fn without_features(answered: Vec<Answered>) -> Vec<Predicted> {
+    let plain = |(row, answer): Answered| (row, answer.map(|(prediction, _)| prediction));
+    answered.into_iter().map(plain).collect()
+}
+
+/// What makes a text the same as another.
+fn key_of(row: &TextRow) -> u64 {
+    text_key(&row.text, row.pair.as_deref())
 }
 
 /// What a row is sorted by; what could not be answered comes last.

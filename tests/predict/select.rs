@@ -1,0 +1,84 @@
+//! `--select`: what to label next.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use super::home::{Home, tickets};
+
+fn rows(output: &str) -> Vec<Value> {
+    output.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn so_many_different_texts_are_chosen_that_have_no_label_yet() {
+    let home = Home::new();
+    home.train_tiny(&["--set", "calibration.scale=1"]);
+    let mut pool = tickets(120);
+    // A text again, one in other letters, and one that cannot be classified.
+    let lines: Vec<&str> = pool.lines().collect();
+    let more = format!("{}\n{}\n,billing\n", lines[1], lines[2].to_uppercase());
+    let labelled = format!("{}\n", lines[..40].join("\n"));
+    pool.push_str(&more);
+    let pool = home.write("pool.csv", pool);
+    let labelled = home.write("labelled.csv", labelled);
+    let (pool, labelled) = (pool.to_str().unwrap(), labelled.to_str().unwrap());
+    for strategy in ["epistemic", "bald", "badge", "coverage"] {
+        let flags =
+            ["predict", "--input", pool, "--json", "--select", "12", "--strategy", strategy];
+        let ran = home.run(&flags);
+        let said = super::text(&ran.stderr);
+        assert!(said.contains("chosen: 12 of 1"), "{said}");
+        assert!(said.contains("that repeat another text or have a label were left out"), "{said}");
+        assert!(said.contains("rows could not be classified or chosen"), "{said}");
+        let chosen = rows(&super::text(&ran.stdout));
+        let texts: BTreeSet<String> = chosen.iter().map(|row| row["text"].to_string()).collect();
+        assert_eq!((chosen.len(), texts.len()), (12, 12), "{strategy}");
+        // The same again, and with what stands beside a text.
+        assert_eq!(rows(&home.done(&flags)), chosen);
+        assert!(chosen.iter().all(|row| row["label"].is_string() && row.get("error").is_none()));
+
+        let beside = home.done(&[&flags[..], &["--labelled", labelled]].concat());
+        let known = std::fs::read_to_string(labelled).unwrap();
+        for row in rows(&beside) {
+            let text = row["text"].as_str().unwrap();
+            assert!(!known.contains(text), "{strategy}: {text}");
+        }
+        let other = home.done(&[&flags[..], &["--seed", "7"]].concat());
+        assert_eq!(rows(&other) == chosen, strategy == "epistemic", "{strategy}");
+    }
+    let flags = ["predict", "--input", pool, "--select", "9999", "--output", "all.csv"];
+    let ran = home.run(&flags);
+    assert!(super::text(&ran.stderr).contains("fewer than --select 9999"));
+    let most = std::fs::read_to_string(home.path("all.csv")).unwrap().lines().count() - 1;
+    assert!((13..=120).contains(&most), "{most}");
+
+    let message = home.refused(&[
+        "predict",
+        "--input",
+        pool,
+        "--select",
+        "3",
+        "--labelled",
+        labelled,
+        "--output",
+        labelled,
+    ]);
+    assert!(message.contains("also the file of `--labelled`"), "{message}");
+    for alone in ["--strategy=badge", "--seed=3", "--labelled=x.csv"] {
+        let message = home.refused(&["predict", "--input", pool, alone]);
+        assert!(message.contains("--select"), "{alone}: {message}");
+    }
+    home.refused(&["predict", "--input", pool, "--select", "3", "--sort-by", "confidence"]);
+}
+
+#[test]
+fn a_model_without_epistemic_uncertainty_chooses_by_something_else() {
+    let home = Home::new();
+    home.train_tiny(&[]);
+    let message =
+        home.refused(&["predict", "--select", "1", "--strategy", "bald", "a text", "another"]);
+    assert!(message.contains("reports no epistemic uncertainty because"), "{message}");
+    assert!(message.contains("--strategy badge"), "{message}");
+    home.done(&["predict", "--select", "1", "a text", "another"]);
+}
