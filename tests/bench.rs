@@ -173,6 +173,24 @@ fn a_baseline_gives_ratios_and_what_was_different() {
     let report = read(&home, "report/report.md");
     assert!(report.contains("## Baseline") && !report.contains("## Memory"), "{report}");
 
+    // The same as conditions: the saved run had a hundred times the throughput, and a hundred times the latency.
+    let asked = [&arguments.concat()[..], &["--fail-if"]].concat();
+    for (condition, code) in [
+        ("throughput.batch_8.throughput<0.95x", 1),
+        ("throughput.batch_8.throughput>0.95x", 0),
+        ("latency.mean_latency<0.5x", 1),
+        ("latency.mean_latency>0.5x", 0),
+        ("latency.mean_latency>0", 1),
+        ("latency.mean_latenci>1x", 2),
+    ] {
+        let output = home.run(&[&asked[..], &[condition]].concat());
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{condition}: {said}");
+        assert_eq!(said.contains("meets the --fail-if condition"), code == 1, "{said}");
+    }
+    let output = home.run(&["bench", "--fail-if", "latency.mean_latency>1.1x"]);
+    assert!(text(&output.stderr).contains("give one with --baseline"), "{}", text(&output.stderr));
+
     std::fs::write(home.path("other.json"), "{}").unwrap();
     let output = home.run(&["bench", "--baseline", "other.json"]);
     assert_eq!(output.status.code(), Some(2));

@@ -2,6 +2,7 @@
 
 use std::str::FromStr;
 
+use crate::metrics::Interval;
 use crate::suggest::nearest;
 
 use serde_json::Value;
@@ -13,6 +14,8 @@ pub struct Gate {
     key: String,
     relation: Relation,
     limit: f64,
+    /// Whether the limit is a share of what a saved run had: `0.95x`.
+    relative: bool,
     /// As it was written.
     text: String,
 }
@@ -51,6 +54,21 @@ pub enum GateError {
         /// `; did you mean …?`, or empty.
         hint: String,
     },
+    /// A share of something that is not there.
+    #[error(
+        "`{0}`: a limit with `x` is a share of what a saved benchmark had, and there is none; give one with --baseline \
+         of `bayes bench`, or a number without `x`"
+    )]
+    Relative(String),
+    /// A share that chance alone may decide.
+    #[error(
+        "`{text}`: too few rounds to compare `{key}`; use --rounds 3 or more, here and in the baseline"
+    )]
+    TooFewRounds {
+        text: String,
+        /// The metric that it names.
+        key: String,
+    },
     /// The metric has no value.
     #[error("`{text}`: `{key}` is not defined for these rows")]
     Undefined {
@@ -69,21 +87,60 @@ impl FromStr for Gate {
             text.split_once(sign).map(|(key, limit)| (key.trim(), *relation, limit.trim()))
         };
         let (key, relation, limit) = RELATIONS.iter().find_map(split).ok_or_else(syntax)?;
-        let limit: f64 = limit.parse().map_err(|_| syntax())?;
+        let relative = limit.ends_with('x');
+        let limit: f64 = limit.trim_end_matches('x').parse().map_err(|_| syntax())?;
         if key.is_empty() || !limit.is_finite() {
             return Err(syntax());
         }
-        Ok(Self { key: key.to_owned(), relation, limit, text: text.to_owned() })
+        Ok(Self { key: key.to_owned(), relation, limit, relative, text: text.to_owned() })
     }
 }
 
 impl Gate {
+    /// Whether its limit is a share of what a saved run had.
+    pub fn is_relative(&self) -> bool {
+        self.relative
+    }
+
+    /// Whether a figure of this run over the same figure of a saved one meets the condition: then the sentence that says
+    /// so. All of the interval must meet it, so that chance alone does not. `ratios` has each figure by its key; `None`
+    /// where there were too few rounds.
+    ///
+    /// # Errors
+    /// There is no such figure, or too few rounds.
+    pub fn met_by_ratio(
+        &self,
+        ratios: &[(&str, Option<Interval>)],
+    ) -> Result<Option<String>, GateError> {
+        let (text, key) = (self.text.clone(), self.key.clone());
+        let known = || ratios.iter().map(|(key, _)| ((*key).to_owned(), None)).collect::<Vec<_>>();
+        let found = ratios.iter().find(|(key, _)| *key == self.key);
+        let (_, ratio) = found.ok_or_else(|| self.unknown(&known()))?;
+        let Interval { value, low, high } = ratio.ok_or(GateError::TooFewRounds { text, key })?;
+        let met = match self.relation {
+            Relation::AtLeast => low >= self.limit,
+            Relation::AtMost => high <= self.limit,
+            Relation::Above => low > self.limit,
+            Relation::Below => high < self.limit,
+        };
+        Ok(met.then(|| {
+            format!(
+                "`{}` is {value:.3} of the baseline's (95 % interval {low:.3} to {high:.3}), which meets the --fail-if \
+                 condition `{}`",
+                self.key, self.text
+            )
+        }))
+    }
+
     /// Whether the report meets the condition: then the sentence that says so. The number that a
     /// key stands for is its `value` where it is an object.
     ///
     /// # Errors
-    /// The report has no such number.
+    /// The report has no such number, or the limit is a share of another one.
     pub fn met(&self, report: &Value) -> Result<Option<String>, GateError> {
+        if self.relative {
+            return Err(GateError::Relative(self.text.clone()));
+        }
         let mut known = Vec::new();
         let classes = report["by_class"].as_array().map_or(&[][..], Vec::as_slice);
         numbers(report, "", classes, &mut known);
@@ -193,6 +250,37 @@ mod tests {
         ] {
             assert_eq!(met(text), Ok(expected), "{text}");
         }
+    }
+
+    #[test]
+    fn a_share_of_a_saved_run_is_met_by_the_whole_interval() {
+        let interval = |value: f64, low, high| Some(Interval { value, low, high });
+        let ratios = [
+            ("throughput.batch_8.throughput", interval(0.9, 0.88, 0.92)),
+            ("latency.mean_latency", interval(1.04, 0.97, 1.12)),
+            ("train.seconds_per_step", None),
+        ];
+        let met = |text: &str| -> Result<bool, GateError> {
+            let gate = text.parse::<Gate>()?;
+            assert!(gate.is_relative(), "{text}");
+            Ok(gate.met_by_ratio(&ratios)?.is_some())
+        };
+        for (text, expected) in [
+            ("throughput.batch_8.throughput<0.95x", true),
+            ("throughput.batch_8.throughput < 0.9x", false),
+            ("throughput.batch_8.throughput<=0.92x", true),
+            ("latency.mean_latency>1.02x", false),
+            ("latency.mean_latency>0.95x", true),
+        ] {
+            assert_eq!(met(text), Ok(expected), "{text}");
+        }
+        let message = |text: &str| met(text).unwrap_err().to_string();
+        assert!(
+            message("latency.mean_latenci>1.1x").contains("did you mean `latency.mean_latency`")
+        );
+        assert!(message("train.seconds_per_step>1.1x").contains("too few rounds"));
+        let message = self::met("ece>1.1x").unwrap_err().to_string();
+        assert!(message.contains("--baseline"), "{message}");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::time::{Instant, SystemTime};
 
 use anyhow::{Result, bail, ensure};
 use clap::{Args, ValueEnum};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use self::table::table;
 use self::texts::{Asked, Texts};
@@ -16,15 +16,16 @@ use super::precision::PrecisionFlag;
 use super::progress::Display;
 use super::tables::TableFlags;
 use super::words::whole;
-use super::{Common, Outcome, RUNS, model_folder, print, print_json, replace, report};
+use super::{Common, Outcome, RUNS, model_folder, note, print, print_json, replace, report};
 use crate::artifact;
 use crate::bench::{
     self, Baseline, Document, Order, Progress, Reference, Results, SUITES, Settings, Subject, Suite,
 };
 use crate::compute::Noise;
 use crate::data::{Example, Remark};
-use crate::evaluate::{EvalRows, Report, score};
+use crate::evaluate::{EvalRows, Gate, Report, score};
 use crate::experiment::{self, ReferenceJob, create_run_folder};
+use crate::metrics::Interval;
 use crate::numbers::grouped;
 use crate::posterior::Posterior;
 use crate::predict::{Predictor, Text};
@@ -106,6 +107,10 @@ pub struct Options {
     /// Compare with results saved earlier
     #[arg(long, value_name = "FILE")]
     baseline: Option<PathBuf>,
+    /// Exit with status 1 if a figure meets this condition: 'latency.p99_latency>20', or with x for a share of the
+    /// baseline's, 'throughput.batch_32.throughput<0.95x', which all of its interval must meet
+    #[arg(long, value_name = "CONDITION", num_args = 1..)]
+    fail_if: Vec<String>,
     /// Folder to write the report to [default: a new folder under runs]
     #[arg(long, value_name = "FOLDER")]
     output: Option<PathBuf>,
@@ -250,7 +255,20 @@ impl Options {
 
 pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
     let (suites, settings) = (options.suites()?, options.settings());
+    let gates: Vec<Gate> =
+        options.fail_if.iter().map(|text| text.parse()).collect::<Result<_, _>>()?;
     let baseline = options.baseline.as_deref().map(Baseline::read).transpose()?;
+    if let Some(gate) = gates.iter().find(|gate| gate.is_relative() && baseline.is_none()) {
+        // Before the work, in the words of the condition.
+        gate.met(&json!({}))?;
+    }
+    let report = |name| options.output.as_ref().map(|folder: &PathBuf| folder.join(name));
+    replace::check_distinct(&[
+        ("--save", options.save.clone()),
+        ("--dump", options.dump.clone()),
+        ("--output", report("report.json")),
+        ("--output", report("report.md")),
+    ])?;
     if let Some(path) = &options.save {
         replace::check("--save", path, "a saved benchmark", |path| Baseline::read(path).is_ok())?;
     }
@@ -414,7 +432,27 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
         let place = home.join("report.md");
         print(&format!("{}{accuracy}\nReport  {}\n", table(&document), place.display()))?;
     }
-    Ok(Outcome::Done)
+    decide(&gates, &json, &document.comparisons)
+}
+
+/// Whether a condition is met.
+fn decide(gates: &[Gate], report: &Value, comparisons: &[bench::Comparison]) -> Result<Outcome> {
+    let enough = |one: &bench::Comparison| one.verdict != bench::Verdict::TooFewRounds;
+    let ratio = |one: &'_ bench::Comparison| enough(one).then_some(one.ratio);
+    let ratios: Vec<(&str, Option<Interval>)> =
+        comparisons.iter().map(|one| (one.key.as_str(), ratio(one))).collect();
+    let mut outcome = Outcome::Done;
+    for gate in gates {
+        let met = match gate.is_relative() {
+            true => gate.met_by_ratio(&ratios),
+            false => gate.met(report),
+        };
+        if let Some(why) = met? {
+            note(&format!("failed: {why}"))?;
+            outcome = Outcome::No;
+        }
+    }
+    Ok(outcome)
 }
 
 /// What a reader of the figures should know.
@@ -448,7 +486,8 @@ fn calibration(
         inside.truncate(((CALIBRATION_SECONDS / seconds) as usize).max(probe.len()));
     }
     let dataset = &texts.dataset;
-    let rows = EvalRows { dataset, split: "", inside: &inside, places: &[], outside: &[], seen: &[] };
+    let rows =
+        EvalRows { dataset, split: "", inside: &inside, places: &[], outside: &[], seen: &[] };
     let (report, _) = score(predictor, &rows, noise, &mut |done, total| {
         display.show(&experiment::Progress::Work { what: "evaluating", done, total });
     })?;
