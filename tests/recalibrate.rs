@@ -139,6 +139,21 @@ fn the_rows_that_calibrated_are_known_again() {
     assert!(!info.contains("bayes quantize"), "{info}");
 }
 
+/// Rows that are all right do not say how sure the model may be: it is told when that makes it worse.
+#[test]
+fn a_calibration_that_is_worse_than_the_one_before_is_told() {
+    let home = Home::new();
+    home.train_tiny(&["--set", "train.num_train_epochs=12"]);
+    home.write("right.csv", mislabelled(400, 0));
+    let output = home.run(&["recalibrate", "--output", "out", "--dataset", "right.csv", "--json"]);
+    let said = text(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    let report = json(&text(&output.stdout));
+    let nll = |part: &str| report[part]["nll"].as_f64().unwrap();
+    let is_told = said.contains("the new calibration is worse than the one before on these rows");
+    assert_eq!(is_told, nll("after") > nll("before"), "{report} {said}");
+}
+
 #[test]
 fn what_makes_new_rows_less_than_they_seem_is_said() {
     let home = Home::new();

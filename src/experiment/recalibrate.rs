@@ -152,6 +152,9 @@ pub fn recalibrate(
     if let Some(warning) = chance(&seen.features.labels, report.before.accuracy, &model.manifest) {
         show(Progress::Warning(warning));
     }
+    if let Some(warning) = worse(&before, &seen) {
+        show(Progress::Warning(warning));
+    }
     target.write_record()?;
     let made = kept::config(&job.model, &source.manifest, show);
     let made =
@@ -201,6 +204,26 @@ fn settings(
     };
     let chosen = Experiment::parse(&base.to_toml(), "`--set`", &job.settings)?.calibration;
     Ok(CalibrationConfig { novelty_reference, ..chosen })
+}
+
+/// What to say where the rows are less probable to the new calibration than to the one before, by more than twice the
+/// standard error of the difference.
+fn worse(before: &SeenRows, after: &SeenRows) -> Option<String> {
+    let nll = |rows: &SeenRows, row: usize| {
+        let label = rows.features.labels[row] as usize;
+        -rows.predictive[row].probability_c[label].max(f64::MIN_POSITIVE).ln()
+    };
+    let rows = before.predictive.len();
+    let more: Vec<f64> = (0..rows).map(|row| nll(after, row) - nll(before, row)).collect();
+    let mean = more.iter().sum::<f64>() / rows as f64;
+    let squares = more.iter().map(|one| (one - mean).powi(2)).sum::<f64>();
+    let error = (squares / (rows as f64 * (rows as f64 - 1.0).max(1.0))).sqrt();
+    (mean > 2.0 * error).then(|| {
+        format!(
+            "the new calibration is worse than the one before on these rows: their NLL is higher by {mean:.4} (standard \
+             error {error:.4}); keep the model as it was, or give more rows, with some that the model finds hard"
+        )
+    })
 }
 
 /// What to say where always giving the most frequent label would be right as often as the model: perhaps the labels

@@ -211,7 +211,7 @@ impl Launch {
                 (Jobs::Shared(jobs), Some(link))
             }
         };
-        Ok(App::new(Parts {
+        let app = App::new(Parts {
             settings,
             models,
             engine,
@@ -222,7 +222,9 @@ impl Launch {
             feedback,
             forward,
             keys,
-        }))
+        });
+        app.tell_undecided();
+        Ok(app)
     }
 }
 

@@ -46,6 +46,7 @@ use super::metrics::Metrics;
 use super::model::Loaded;
 use super::request::{Options, Sent};
 use super::served::Chosen;
+use crate::calibrate::Limits;
 use crate::predict::{Forwarded, PredictionObject};
 
 /// What a forwarded request carries.
@@ -137,6 +138,24 @@ impl App {
         let about = About { loaded: Arc::clone(&chosen.loaded), name };
         object.forwarded = Some(forward.decide(&about, sent, options.top_k, urgency).await);
         object.processing_time_ms = Some(urgency.came.elapsed().as_secs_f64() * 1e3);
+    }
+}
+
+impl App {
+    /// Says of which models no text leaves, since they never abstain.
+    pub fn tell_undecided(&self) {
+        let Some(forward) = &self.forward else { return };
+        for model in self.models.all() {
+            let limits = self.limits(&model.model.current(), &Options::default());
+            if limits.is_none_or(|limits| limits == Limits::default()) {
+                tracing::warn!(
+                    "`{}` makes no accept/abstain decisions, so none of its texts is sent to {} unless a request sets \
+                     `abstain`; set limits for all requests with --abstain-min-confidence",
+                    model.name,
+                    forward.settings.target.url
+                );
+            }
+        }
     }
 }
 

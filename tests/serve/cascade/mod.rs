@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use self::other::{BILLING, Other, Way, say};
 use super::access::refused;
+use super::server::home::Home;
 use super::server::{Server, eventually, model, model_copy, model_with_spread};
 
 const TEXT: &str = "please look at my invoice";
@@ -317,4 +318,19 @@ fn flags_that_lead_nowhere_are_refused_at_the_start() {
         let message = refused(&[flags, &["--check"]].concat(), None);
         assert!(message.contains(said) && !message.contains("secret"), "{flags:?}: {message}");
     }
+}
+
+/// A model that decides nothing sends nothing, which whoever starts the server should know.
+#[test]
+fn a_model_that_never_abstains_is_told_of() {
+    let home = Home::new();
+    home.train_tiny(&["--set", "calibration.target_risk=0", "--set", "calibration.ood_p=0"]);
+    let model = home.path("checkpoints/tickets/model");
+    let forward = ["--forward-abstained", "http://127.0.0.1:1/predict"];
+    let server = Server::of(&model, &forward);
+    assert_eq!(server.get("/info").json()["abstain"], Value::Null);
+    logs(&server, "makes no accept/abstain decisions, so none of its texts is sent");
+    let limited =
+        Server::of(&model, &[&forward[..], &["--abstain-min-confidence", "0.9"]].concat());
+    assert!(!limited.log().contains("makes no accept/abstain decisions"), "{}", limited.log());
 }
