@@ -13,11 +13,14 @@ use super::progress::Display;
 use super::tables::{OodFlags, TableFlags};
 use super::words::whole;
 use super::zero_shot::ZeroShotFlags;
-use super::{Common, Outcome, beside, model_folder, print, print_json, replace, report, shift};
+use super::{
+    Common, Outcome, beside, model_folder, print, print_json, replace, report, shift, suite,
+};
 use crate::data::table::Format;
+use crate::data::{Suite, refuse_both};
 use crate::evaluate::models::{self, Event, evaluate_models};
 use crate::evaluate::shift::Damage;
-use crate::evaluate::{self, Answers, Comparison, Evaluation, Gate, Page};
+use crate::evaluate::{self, Answers, Comparison, Evaluation, Gate, Page, REPORT_FILES};
 use crate::experiment::Progress;
 use crate::predict::{Loading, Predictor};
 
@@ -28,8 +31,8 @@ pub struct Options {
     /// of BAYES_MODEL, else the newest under checkpoints]
     #[arg(long, value_name = "FOLDER", num_args = 1..)]
     model: Vec<PathBuf>,
-    /// File, folder, built-in data set name or Hub id [default: the data the first model was
-    /// trained on]
+    /// File, folder, built-in data set name or Hub id, or glue or super_glue for all tasks of that suite, each with
+    /// the newest model of it or that of --model [default: the data the first model was trained on]
     #[arg(long, value_name = "DATA")]
     dataset: Option<String>,
     /// Which rows to evaluate: train, validation, temperature, conformal, test, or a named split of
@@ -85,6 +88,13 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
         options.fail_if.iter().map(|text| text.parse()).collect::<Result<_, _>>()?;
     if let Some(folder) = &options.report {
         replace::check_report("--report", folder)?;
+        let page = |name: &str| ("--report", Some(folder.join(name)));
+        let [json, markdown, html] = REPORT_FILES.map(page);
+        let predictions = ("--predictions", options.predictions.clone());
+        replace::check_distinct(&[predictions, json, markdown, html])?;
+    }
+    if let Some(of) = options.dataset.as_deref().and_then(Suite::named) {
+        return of_suite(of, options, &gates, common);
     }
     if let Some(folder) = &options.submission {
         return submission(folder, options, common);
@@ -116,6 +126,33 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
         page.write(folder, &whole)?;
     }
     decide(&gates, &objects)
+}
+
+/// The tasks of a suite, each by its model.
+fn of_suite(of: Suite, options: &Options, gates: &[Gate], common: &Common) -> Result<Outcome> {
+    refuse_both(of.name(), None)?;
+    let own = [
+        ("--split", options.split.is_some()),
+        ("--coverage", options.coverage.is_some()),
+        ("--ood", !options.outside.ood.is_empty()),
+        ("--shift", !options.shift.is_empty()),
+        ("--no-baseline", options.no_baseline),
+        ("--predictions", options.predictions.is_some()),
+        ("--submission", options.submission.is_some()),
+        ("--labels", options.zero_shot.labels().is_some()),
+    ];
+    let own = own.into_iter().filter(|(_, given)| *given).map(|(flag, _)| flag);
+    if let Some(flag) = own.chain(options.tables.given()).next() {
+        let name = of.name();
+        bail!("{flag} is about one data set, and `{name}` is several; name one of its tasks");
+    }
+    let models = suite::models(of, &options.model)?;
+    let precision = options.precision.on(&common.backend()?)?;
+    let loading = Loading { precision, ..Loading::default() };
+    let limit = options.limit.unwrap_or(0);
+    let asked = models::Options { limit, loading, ..models::Options::default() };
+    let whole = suite::score(of, &models, (&asked, options.report.as_deref()), common)?;
+    decide(gates, &[whole])
 }
 
 /// The answers to rows whose labels only a server knows.

@@ -32,6 +32,7 @@ mod report;
 mod serve;
 mod shift;
 mod stop;
+mod suite;
 mod summary;
 mod tables;
 mod train;

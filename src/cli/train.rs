@@ -1,8 +1,9 @@
 //! `bayes train`.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::Args;
 
 use super::progress::Display;
@@ -11,9 +12,10 @@ use super::summary::{finished_text, write_report};
 use super::words::filled;
 use super::written::ExperimentFlags;
 use super::{
-    CHECKPOINTS, Common, Outcome, RUNS, note, print, print_json, print_raw, replace, stop,
+    CHECKPOINTS, Common, Outcome, RUNS, note, print, print_json, print_raw, replace, stop, suite,
 };
-use crate::evaluate::REPORT_FILES;
+use crate::data::Suite;
+use crate::evaluate::{REPORT_FILES, models};
 use crate::experiment::{self, Ended, Experiment, Plan, Progress, Resume, RunContext};
 use crate::numbers::grouped;
 use crate::publish::{Message, Push, Pusher, whole};
@@ -24,6 +26,10 @@ use crate::store;
 pub struct Options {
     #[command(flatten)]
     experiment: ExperimentFlags,
+    /// Train a model for each task of a suite of benchmarks, glue or super_glue, one after another, and show them in one
+    /// table; stopped, it goes on where it was
+    #[arg(long, value_name = "SUITE", conflicts_with = "data", value_parser = suite_of)]
+    suite: Option<Suite>,
     /// Resume an interrupted run: auto, never, or a checkpoint folder
     #[arg(long, default_value = "auto", value_name = "auto|never|PATH", value_parser = resume)]
     resume: Resume,
@@ -64,7 +70,10 @@ impl Options {
 const REPORT: &str = "report.txt";
 
 pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
-    let experiment = options.experiment.experiment()?;
+    let experiment = match options.suite {
+        Some(of) => options.experiment.of_suite(of)?,
+        None => options.experiment.experiment()?,
+    };
     if let Some(idle) = options.idle(common.json) {
         note(&format!("warning: {idle}"))?;
     }
@@ -72,21 +81,78 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
         print(&experiment.to_toml_with_unset())?;
         return Ok(Outcome::Done);
     }
-    if options.dry_run {
-        let plan = experiment::plan(&experiment, Path::new(CHECKPOINTS))?;
-        if let Some(missing) = &plan.missing {
-            note(&format!("warning: {missing}"))?;
-        }
-        let mut display = Display::new(common.quiet);
-        plan.remarks.iter().for_each(|remark| display.show(&Progress::from(remark)));
-        return if common.json { print_json(&plan) } else { print(&plan_text(&plan)) }
-            .map(|()| Outcome::Done);
-    }
-    if let Some(folder) = &options.report {
+    if let (Some(folder), false) = (&options.report, options.dry_run) {
         replace::check_report("--report", folder)?;
     }
-    let backend = common.backend()?;
+    match options.suite {
+        Some(of) => run_suite(of, &experiment, options, common),
+        None if options.dry_run => dry_run(&experiment, common),
+        None => match train(&experiment, options, (stop::listen()?, true), common)? {
+            Some(_) => Ok(Outcome::Done),
+            None => Ok(Outcome::Interrupted),
+        },
+    }
+}
+
+fn dry_run(experiment: &Experiment, common: &Common) -> Result<Outcome> {
+    let plan = experiment::plan(experiment, Path::new(CHECKPOINTS))?;
+    if let Some(missing) = &plan.missing {
+        note(&format!("warning: {missing}"))?;
+    }
+    let mut display = Display::new(common.quiet);
+    plan.remarks.iter().for_each(|remark| display.show(&Progress::from(remark)));
+    if common.json { print_json(&plan) } else { print(&plan_text(&plan)) }.map(|()| Outcome::Done)
+}
+
+/// A model for each task of a suite, and all of them in one table.
+fn run_suite(
+    of: Suite,
+    experiment: &Experiment,
+    options: &Options,
+    common: &Common,
+) -> Result<Outcome> {
+    suite::check(experiment)?;
+    if matches!(options.resume, Resume::From(_)) {
+        bail!("--suite resumes each of its runs by itself; leave the folder of --resume out");
+    }
     let stop = stop::listen()?;
+    let mut trained = Vec::new();
+    for task in suite::trained(of) {
+        if let Some(error) = suite::absent(task) {
+            note(&format!("warning: `{}` is left out: {error}", task.name))?;
+            continue;
+        }
+        let own = suite::of_task(experiment, task);
+        note(&format!("suite: {}", task.name))?;
+        if options.dry_run {
+            dry_run(&own, common)?;
+            continue;
+        }
+        match train(&own, options, (stop, false), common)? {
+            Some(model) => trained.push((task, model)),
+            None => return Ok(Outcome::Interrupted),
+        }
+    }
+    if options.dry_run {
+        return Ok(Outcome::Done);
+    }
+    if trained.is_empty() {
+        bail!("no task of {} is on this machine, and none could be downloaded", of.title());
+    }
+    let asked = (&models::Options::default(), options.report.as_deref());
+    suite::score(of, &trained, asked, common)?;
+    Ok(Outcome::Done)
+}
+
+/// Trains a model, and prints its report where that is the whole command; `None` if it was stopped.
+fn train(
+    experiment: &Experiment,
+    options: &Options,
+    (stop, whole): (&AtomicBool, bool),
+    common: &Common,
+) -> Result<Option<PathBuf>> {
+    let report = options.report.as_deref().filter(|_| whole);
+    let backend = common.backend()?;
     let mut display = Display::new(common.quiet);
     let push = experiment.publish.push;
     let pusher = (push == Push::EverySave)
@@ -104,7 +170,7 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
             }
         },
     };
-    let ended = experiment::train(&experiment, &context, &mut |progress| {
+    let ended = experiment::train(experiment, &context, &mut |progress| {
         stop::hear(&progress);
         for message in pusher.iter().flat_map(Pusher::messages) {
             display.show(&pushed(message));
@@ -112,39 +178,47 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
         display.show(&progress);
     });
     display.finish();
-    match ended? {
+    let model = match ended? {
         Ended::Finished(finished) => {
             let text = finished_text(&finished);
             store::write_atomically(&finished.run.join(REPORT), text.as_bytes())?;
             write_report(&finished, &finished.run)?;
-            if let Some(folder) = &options.report {
+            if let Some(folder) = report {
                 write_report(&finished, folder)?;
             }
             for message in pusher.into_iter().flat_map(Pusher::finish) {
                 display.show(&pushed(message));
             }
             if push != Push::Never {
-                display.show(&pushed(push_model(&experiment, &finished.model)));
+                display.show(&pushed(push_model(experiment, &finished.model)));
             }
-            if common.json { print_json(&finished)? } else { print(&text)? }
-        }
-        Ended::Already { run, .. } if common.json => {
-            copy_report(&run, options.report.as_deref())?;
-            print_raw(&std::fs::read_to_string(run.join("report.json"))?)?;
+            match (whole, common.json) {
+                (false, _) => {}
+                (true, true) => print_json(&finished)?,
+                (true, false) => print(&text)?,
+            }
+            finished.model
         }
         Ended::Already { model, run } => {
-            note("this run is already finished; to start over, use `--resume never`")?;
-            copy_report(&run, options.report.as_deref())?;
-            let text = std::fs::read_to_string(run.join(REPORT));
-            // The process may have ended between the model and its report.
-            print(&text.unwrap_or_else(|_| format!("Model  {}\n", model.display())))?;
+            copy_report(&run, report)?;
+            if !whole {
+                note("this run is already finished")?;
+            } else if common.json {
+                print_raw(&std::fs::read_to_string(run.join("report.json"))?)?;
+            } else {
+                note("this run is already finished; to start over, use `--resume never`")?;
+                let text = std::fs::read_to_string(run.join(REPORT));
+                // The process may have ended between the model and its report.
+                print(&text.unwrap_or_else(|_| format!("Model  {}\n", model.display())))?;
+            }
+            model
         }
         Ended::Interrupted { steps, checkpoint } => {
             print(&interrupted_text(steps, checkpoint.as_deref()))?;
-            return Ok(Outcome::Interrupted);
+            return Ok(None);
         }
-    }
-    Ok(Outcome::Done)
+    };
+    Ok(Some(model))
 }
 
 /// The report of a run that was finished before, as far as it is there.
@@ -183,6 +257,10 @@ fn push_model(experiment: &Experiment, model: &Path) -> Message {
             config.repo
         )),
     }
+}
+
+fn suite_of(written: &str) -> Result<Suite, String> {
+    Suite::named(written).ok_or_else(|| "expected glue or super_glue".to_owned())
 }
 
 fn resume(written: &str) -> Result<Resume, std::convert::Infallible> {

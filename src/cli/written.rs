@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::tables::TableFlags;
-use crate::data::Overrides;
+use crate::data::{Overrides, Suite};
 use crate::experiment::{CLASSIFY, Experiment, ExperimentError, QUICK_START, told_repeated};
 use crate::model::{FROM_SCRATCH, SIZES};
 use crate::store;
@@ -23,7 +23,7 @@ pub fn tell_repeated(settings: &[String]) -> Result<(), ExperimentError> {
 }
 
 /// Data, a config file, an encoder, and keys.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct ExperimentFlags {
     /// File, folder, built-in data set name or Hub id; without DATA or --config, the quick-start
     /// example is used
@@ -60,6 +60,27 @@ impl ExperimentFlags {
         let refuse = |message| ExperimentError::Config { place: "the flags".to_owned(), message };
         self.tables.overrides().apply(&mut experiment.data).map_err(refuse)?;
         Ok(experiment)
+    }
+
+    /// The experiment that all tasks of a suite have, on the first one of them.
+    pub fn of_suite(&self, suite: Suite) -> Result<Experiment, ExperimentError> {
+        let first = suite.tasks().next().map_or("", |known| known.name);
+        let own = Self { data: Some(first.to_owned()), ..self.clone() };
+        let refuse = |message| ExperimentError::Config { place: "the flags".to_owned(), message };
+        if sets(&self.settings, "data.dataset") {
+            let said = "`--suite` and `--set data.dataset` set the same key; give only one of them";
+            return Err(refuse(said.to_owned()));
+        }
+        if let Some(flag) = self.tables.given().first() {
+            return Err(refuse(format!(
+                "`{flag}` is about one data set, and `--suite` trains several; remove it"
+            )));
+        }
+        let experiment = own.experiment()?;
+        Ok(match self.config.is_some() || sets(&self.settings, "name") {
+            true => experiment,
+            false => Experiment { name: suite.name().to_owned(), ..experiment },
+        })
     }
 
     /// The data that are named.

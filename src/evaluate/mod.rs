@@ -22,6 +22,7 @@ mod score;
 mod selective;
 pub mod shift;
 mod submission;
+mod suite;
 
 pub use answers::{Answer, Answers, Link, Novelty, Truth};
 pub use baseline::{Baseline, BaselineReport, Difference, Rival};
@@ -43,3 +44,4 @@ pub use report::{Report, TruthReport, Uncertainty, WithoutSeen, evaluate};
 pub use score::{EvalRows, EvaluateError, OUT_OF_SCOPE, answer, answer_outside, score};
 pub use selective::Selective;
 pub use submission::{SubmissionError, is_submission, submission_files, submit};
+pub use suite::{SuiteReport, TaskReport, evaluate_suite, task_of};

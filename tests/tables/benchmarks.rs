@@ -101,6 +101,7 @@ fn every_task_is_read_in_the_columns_of_its_files() {
             assert!(!output.status.success());
             let said = crate::text(&output.stderr);
             assert!(said.contains("all `-1`") && said.contains("no training rows"), "{said}");
+            assert!(!said.contains("training split are used instead"), "{said}");
             continue;
         }
         let (_, classes) = task(name, 0);
@@ -135,6 +136,9 @@ fn every_task_is_read_in_the_columns_of_its_files() {
     assert!(message.contains("regression"), "{message}");
     let message = home.refused(&["dataset", "info", "glue/mrcp"]);
     assert!(message.contains("did you mean `mrpc`"), "{message}");
+    // What is not here is asked for in the columns that it has.
+    let message = Home::new().refused(&["dataset", "info", "mrpc"]);
+    assert!(message.contains("columns `sentence1`, `sentence2`, `label`"), "{message}");
 }
 
 #[test]
@@ -198,6 +202,131 @@ fn a_model_of_a_task_is_scored_as_its_suite_does() {
     }
     let message = home.refused(&["eval", "--model", "none", "--submission", "x", "--limit", "3"]);
     assert!(message.contains("--limit"), "{message}");
+}
+
+/// A command with the data here: what it prints and says, and whether it succeeds.
+fn ran(home: &Home, arguments: &[&str]) -> (bool, String, String) {
+    let output = home.command(arguments).env("BAYES_DATA_DIR", home.path("data")).output().unwrap();
+    (output.status.success(), crate::text(&output.stdout), crate::text(&output.stderr))
+}
+
+#[test]
+fn a_question_counts_only_with_all_of_its_answers() {
+    let home = Home::new();
+    let name = "super_glue/multirc";
+    home.write(&format!("data/{name}/train.jsonl"), lines(name, 0..200, false));
+    home.write(&format!("data/{name}/validation.jsonl"), lines(name, 400..440, false));
+    let (done, _, said) = ran(&home, &[&["train", name, "--set", "name=task"], &TINY[..]].concat());
+    assert!(done, "{said}");
+    let limited = ["eval", "--limit", "21", "--json", "--predictions", "some.jsonl"];
+    let (done, report, said) =
+        ran(&home, &[&limited[..], &["--model", "checkpoints/task/model"]].concat());
+    assert!(done, "{said}");
+    let rows = std::fs::read_to_string(home.path("some.jsonl")).unwrap();
+    let rows: Vec<Value> = rows.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let row_of = |row: &Value| row["row"].as_u64().unwrap();
+    let asked: Vec<u64> = rows.iter().map(row_of).collect();
+    let (mut whole, mut right) = (0, 0);
+    for row in &rows {
+        // Two answers to a question stand side by side.
+        let partner = rows.iter().find(|other| row_of(other) == (row_of(row) ^ 1));
+        assert_eq!(row["question"].is_null(), partner.is_none(), "{row}");
+        let Some(partner) = partner.filter(|_| row_of(row).is_multiple_of(2)) else { continue };
+        whole += 1;
+        right += i32::from([row, partner].iter().all(|one| one["label"] == one["predicted"]));
+    }
+    assert!(whole > 0 && 2 * whole < asked.len() as i32, "{asked:?}");
+    let report: Value = serde_json::from_str(&report).unwrap();
+    let found = report["benchmark"]["scores"]["exact_match"]["value"].as_f64().unwrap();
+    assert_eq!(found, f64::from(right) / f64::from(whole), "{report}");
+}
+
+/// A model with other names for the classes of a task answers it as soon as somebody says which is which.
+#[test]
+fn renamed_classes_are_scored_and_submitted() {
+    let home = Home::new();
+    home.write("data/mrpc/train.jsonl", lines("mrpc", 0..60, false));
+    home.write("data/mrpc/validation.jsonl", lines("mrpc", 60..80, false));
+    home.write("data/mrpc/test.jsonl", lines("mrpc", 80..86, true));
+    let own: String = (0..200)
+        .map(|row| format!("text {row} of rain,text {row} of sun,{}\n", ["z_no", "a_yes"][row % 2]))
+        .collect();
+    home.write("own.csv", format!("sentence1,sentence2,label\n{own}"));
+    let train =
+        ["train", "own.csv", "--text-column", "sentence1", "--text-pair-column", "sentence2"];
+    let (done, _, said) = ran(&home, &[&train[..], &["--set", "name=own"], &TINY[..]].concat());
+    assert!(done, "{said}");
+    let map = "equivalent=a_yes,not_equivalent=z_no";
+    let of_mrpc = |more: &[&str]| {
+        let asked = ["--model", "checkpoints/own/model", "--dataset", "mrpc", "--label-map"];
+        ran(&home, &[&["eval"], &asked[..], more].concat())
+    };
+    let (done, report, said) = of_mrpc(&[map, "--json"]);
+    assert!(done, "{said}");
+    let report: Value = serde_json::from_str(&report).unwrap();
+    assert_eq!(report["benchmark"]["task"], "mrpc", "{report}");
+    assert_eq!(report["benchmark"]["scores"]["accuracy"], report["accuracy"], "{report}");
+    let (done, written, said) = of_mrpc(&[map, "--submission", "server"]);
+    assert!(done, "{said}");
+    check("mrpc", &std::fs::read_to_string(home.path(written.trim())).unwrap());
+    let (done, _, said) = of_mrpc(&["a=b", "--submission", "server"]);
+    assert!(!done && said.contains("renames `a`, which is no class of `mrpc`"), "{said}");
+}
+
+/// All tasks of a suite that are here are trained, and scored in one table, whose average is that of the server.
+#[test]
+fn a_suite_is_trained_and_evaluated_as_a_whole() {
+    let home = Home::new();
+    for name in ["cola", "mrpc", "mnli"] {
+        home.write(&format!("data/{name}/train.jsonl"), lines(name, 0..150, false));
+        let published = if name == "mnli" { "validation_matched" } else { "validation" };
+        home.write(&format!("data/{name}/{published}.jsonl"), lines(name, 400..440, false));
+    }
+    home.write("data/mnli_mismatched/validation.jsonl", lines("mnli_mismatched", 500..530, false));
+    let suite = [&["train", "--suite", "glue", "--json"], &TINY[..]].concat();
+    let (done, printed, said) = ran(&home, &suite);
+    assert!(done, "{said}");
+    assert!(said.contains("`qqp` is left out: "), "{said}");
+    let report: Value = serde_json::from_str(&printed).unwrap();
+    let tasks = report["tasks"].as_array().unwrap();
+    let names: Vec<&str> = tasks.iter().map(|one| one["task"].as_str().unwrap()).collect();
+    assert_eq!(names, ["cola", "mrpc", "mnli", "mnli_mismatched"]);
+    assert_eq!(tasks[3]["model"], "checkpoints/glue-mnli/model");
+    assert_eq!((&tasks[2]["rows"], &tasks[3]["rows"]), (&json!(40), &json!(30)));
+    let score = |place: usize| tasks[place]["score"].as_f64().unwrap();
+    let average = (score(0) + score(1) + (score(2) + score(3)) / 2.0) / 3.0;
+    assert!((report["average"].as_f64().unwrap() - average).abs() < 1e-12, "{report}");
+    assert_eq!(report["missing"], json!(["sst2", "qqp", "qnli", "rte", "wnli", "stsb"]));
+    // What is done is not done again, and `eval` finds the same models.
+    let (_, again, said) = ran(&home, &suite);
+    assert!(again == printed && said.matches("already finished").count() == 3, "{said}");
+    let (done, found, said) = ran(&home, &["eval", "--dataset", "glue", "--json"]);
+    assert!(done, "{said}");
+    assert_eq!(serde_json::from_str::<Value>(&found).unwrap(), report);
+    let some =
+        ["eval", "--dataset", "glue", "--model", "checkpoints/glue-cola/model", "--report", "page"];
+    let (done, table, said) = ran(&home, &some);
+    assert!(done && table.contains("of 1 of the 9 tasks of GLUE"), "{table}{said}");
+    assert!(table.lines().all(|line| line.chars().count() <= 80), "{table}");
+    let page = std::fs::read_to_string(home.path("page/report.html")).unwrap();
+    assert!(page.contains("matthews correlation") && page.contains("cola"));
+    // Again over the same files, with a condition.
+    let (done, _, said) = ran(&home, &[&some[..], &["--fail-if", "average<2"]].concat());
+    assert!(!done && said.contains("failed"), "{said}");
+    for (arguments, says) in [
+        (&["eval", "--dataset", "super_glue"][..], "no model of a task of SuperGLUE"),
+        (&["eval", "--dataset", "glue", "--split", "train"], "--split is about one data set"),
+        (
+            &["eval", "--dataset", "super_glue", "--model", "checkpoints/glue-cola/model"],
+            "for no task",
+        ),
+        (&["train", "--suite", "glue", "--text-column", "x"], "is about one data set"),
+        (&["train", "--suite", "glue", "--set", "data.dataset=cola"], "set the same key"),
+        (&["train", "--suite", "glues"], "expected glue or super_glue"),
+    ] {
+        let (done, _, said) = ran(&home, arguments);
+        assert!(!done && said.contains(says), "{arguments:?}: {said}");
+    }
 }
 
 /// The answers to six rows in the form of their server.

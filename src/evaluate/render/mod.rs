@@ -29,9 +29,13 @@ const TITLE: &str = "Evaluation";
 pub fn is_report(path: &Path) -> bool {
     let Ok(text) = std::fs::read_to_string(path) else { return false };
     let ours = |value: Value| {
-        // Of one model, of several, and of a run.
-        let any: [&[&str]; 3] =
-            [&["accuracy", "nll"], &["models", "differences"], &["steps", "test"]];
+        // Of one model, of several, of a run, and of a suite.
+        let any: [&[&str]; 4] = [
+            &["accuracy", "nll"],
+            &["models", "differences"],
+            &["steps", "test"],
+            &["suite", "tasks"],
+        ];
         any.iter().any(|keys| keys.iter().all(|key| value.get(key).is_some()))
     };
     match path.extension().and_then(|extension| extension.to_str()) {
