@@ -20,6 +20,8 @@ pub struct SuiteReport {
     pub tasks: Vec<TaskReport>,
     /// Tasks that count in its average and have no model here, by name.
     pub missing: Vec<&'static str>,
+    /// Second tests of tasks that are here, which are not, by name.
+    pub untested: Vec<&'static str>,
     /// Mean of the tasks that count: of one with several scores their mean, of one with two tests the mean of both, as
     /// the servers of the suites do it. `None` where no task counts.
     pub average: Option<f64>,
@@ -70,16 +72,12 @@ pub fn evaluate_suite(
     for known in suite.tasks() {
         let own = match known.role {
             Role::Own => known.name,
-            Role::SecondTest(own) | Role::Diagnostic(own) => own,
+            Role::SecondTest { of, .. } | Role::Diagnostic(of) => of,
         };
         let Some((_, model)) = models.iter().find(|(task, _)| task.name == own) else { continue };
-        // All labels of a task without a split to report on are hidden.
-        let absent = || matches!(locate(known.name), Err(DataError::NotHere { .. }));
-        if known.role != Role::Own && (known.reported.is_empty() || absent()) {
-            continue;
-        }
-        let dataset = Some(known.name.to_owned());
-        let options = Options { dataset, no_baseline: true, ..asked.clone() };
+        let Some((dataset, split)) = rows_of(known) else { continue };
+        let (dataset, split) = (Some(dataset.to_owned()), split.map(str::to_owned));
+        let options = Options { dataset, split, no_baseline: true, ..asked.clone() };
         let evaluated = evaluate_models(std::slice::from_ref(model), device, &options, show);
         if let (Err(error), false) = (&evaluated, known.role == Role::Own) {
             let left_out = format!("`{}` is left out: {error}", known.name);
@@ -101,6 +99,19 @@ pub fn evaluate_suite(
     Ok(SuiteReport::new(suite, tasks))
 }
 
+/// The data set and the split of it that have the rows of a task; `None` where they are not here, or their labels are
+/// hidden.
+fn rows_of(known: &Known) -> Option<(&'static str, Option<&'static str>)> {
+    let is_here = || !matches!(locate(known.name), Err(DataError::NotHere { .. }));
+    let has = |of, split| locate(of).is_ok_and(|found| found.splits.contains_key(split));
+    match known.role {
+        Role::Own => Some((known.name, None)),
+        Role::SecondTest { of, split } if has(of, split) => Some((of, Some(split))),
+        // All labels of a task without a split to report on are hidden.
+        _ => (!known.reported.is_empty() && is_here()).then_some((known.name, None)),
+    }
+}
+
 impl SuiteReport {
     fn new(suite: Suite, tasks: Vec<TaskReport>) -> Self {
         let is_here = |known: &&Known| tasks.iter().any(|task| task.task == known.name);
@@ -108,14 +119,16 @@ impl SuiteReport {
         let missing = counting().filter(|known| !is_here(known)).map(|known| known.name);
         let missing = missing.chain(suite.others().iter().copied()).collect();
         let of_task = |known: &Known| {
-            let second = suite.tasks().find(|one| one.role == Role::SecondTest(known.name));
+            let second = second_test(suite, known);
             let both = [Some(known.name), second.map(|second| second.name)];
             let is_one = |task: &&TaskReport| both.contains(&Some(task.task));
             mean(tasks.iter().filter(is_one).map(|task| task.score))
         };
         let counted = counting().filter(is_here).filter_map(of_task).collect::<Vec<_>>();
         let average = mean(counted.into_iter());
-        Self { suite, tasks, missing, average }
+        let untested = counting().filter(is_here).filter_map(|known| second_test(suite, known));
+        let untested = untested.filter(|known| !is_here(known)).map(|known| known.name).collect();
+        Self { suite, tasks, missing, untested, average }
     }
 
     /// What the average is of.
@@ -125,10 +138,15 @@ impl SuiteReport {
         let counted = self.tasks.iter().filter(counts).count();
         let all = counted + self.missing.len();
         let of = format!("{counted} of the {all} tasks of {}", self.suite.title());
-        match self.missing.is_empty() {
-            true => format!("the {all} tasks of {}", self.suite.title()),
-            false => format!("{of}; there is none of {}", self.missing.join(", ")),
-        }
+        let missing = match self.missing.is_empty() {
+            true => String::new(),
+            false => format!("; there is none of {}", self.missing.join(", ")),
+        };
+        let untested = match self.untested.is_empty() {
+            true => String::new(),
+            false => format!("; without {}", self.untested.join(", ")),
+        };
+        of + &missing + &untested
     }
 
     /// The report for people.
@@ -188,6 +206,11 @@ impl TaskReport {
     }
 }
 
+/// The other test of a task, where it has one.
+fn second_test(suite: Suite, known: &Known) -> Option<&'static Known> {
+    suite.tasks().find(|one| matches!(one.role, Role::SecondTest { of, .. } if of == known.name))
+}
+
 fn mean(values: impl Iterator<Item = f64>) -> Option<f64> {
     let values: Vec<f64> = values.collect();
     (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
@@ -233,6 +256,9 @@ mod tests {
         assert!(((8.0 * average + 87.05) / 9.0 - 80.5).abs() < 0.05, "{average}");
         assert_eq!(report.missing, ["stsb"]);
         assert_eq!(report.of_the_average(), "8 of the 9 tasks of GLUE; there is none of stsb");
+        assert!(report.untested.is_empty());
+        let alone = SuiteReport::new(Suite::Glue, vec![task("mnli", 0.8)]);
+        assert!(alone.of_the_average().ends_with("stsb; without mnli_mismatched"), "{alone:?}");
         // A diagnostic task counts nothing.
         let rte = || task("super_glue/rte", 0.7);
         let alone = SuiteReport::new(Suite::SuperGlue, vec![rte()]).average;

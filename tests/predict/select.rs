@@ -47,6 +47,34 @@ fn so_many_different_texts_are_chosen_that_have_no_label_yet() {
         let other = home.done(&[&flags[..], &["--seed", "7"]].concat());
         assert_eq!(rows(&other) == chosen, strategy == "epistemic", "{strategy}");
     }
+    // One table that is half labelled is the pool and the labelled rows; one without labels is doubted.
+    let half = "note,label\nmy bill is wrong,billing\nrouter broken,\nquote demo, \n";
+    let half = home.write("half.csv", half);
+    let half = half.to_str().unwrap();
+    let asked = ["predict", "--input", half, "--labelled", half, "--text-column", "note", "--json"];
+    let chosen =
+        rows(&home.done(&[&asked[..], &["--select", "2", "--label-column", "label"]].concat()));
+    let texts: BTreeSet<&str> = chosen.iter().map(|row| row["text"].as_str().unwrap()).collect();
+    assert_eq!(texts, BTreeSet::from(["quote demo", "router broken"]));
+    let none = home.write("none.csv", "note\nmy bill is wrong\n");
+    let asked =
+        ["predict", "--input", half, "--labelled", none.to_str().unwrap(), "--text-column", "note"];
+    let said = home.run(&[&asked[..], &["--select", "2"]].concat());
+    let said = super::text(&said.stderr);
+    assert!(said.contains("so all of its texts count as labelled"), "{said}");
+    // What cannot be chosen is named, wherever it is from.
+    let mut child = home
+        .command(&["predict", "--format", "csv", "--text-column", "note", "--select", "1"])
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = b"id,note\n1,my bill\n2,\n3,quote demo\n";
+    std::io::Write::write_all(&mut child.stdin.take().unwrap(), lines).unwrap();
+    let said = super::text(&child.wait_with_output().unwrap().stderr);
+    assert!(said.contains("line 3: the text is empty"), "{said}");
+
     let flags = ["predict", "--input", pool, "--select", "9999", "--output", "all.csv"];
     let ran = home.run(&flags);
     assert!(super::text(&ran.stderr).contains("fewer than --select 9999"));

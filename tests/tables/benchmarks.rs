@@ -282,7 +282,8 @@ fn a_suite_is_trained_and_evaluated_as_a_whole() {
         let published = if name == "mnli" { "validation_matched" } else { "validation" };
         home.write(&format!("data/{name}/{published}.jsonl"), lines(name, 400..440, false));
     }
-    home.write("data/mnli_mismatched/validation.jsonl", lines("mnli_mismatched", 500..530, false));
+    // As the Hub has it, beside the other one.
+    home.write("data/mnli/validation_mismatched.jsonl", lines("mnli", 500..530, false));
     let suite = [&["train", "--suite", "glue", "--json"], &TINY[..]].concat();
     let (done, printed, said) = ran(&home, &suite);
     assert!(done, "{said}");
@@ -297,6 +298,17 @@ fn a_suite_is_trained_and_evaluated_as_a_whole() {
     let average = (score(0) + score(1) + (score(2) + score(3)) / 2.0) / 3.0;
     assert!((report["average"].as_f64().unwrap() - average).abs() < 1e-12, "{report}");
     assert_eq!(report["missing"], json!(["sst2", "qqp", "qnli", "rte", "wnli", "stsb"]));
+    assert_eq!(report["untested"], json!([]));
+    // A folder of its own is the same.
+    let own = home.path("data/mnli_mismatched");
+    std::fs::create_dir(&own).unwrap();
+    std::fs::rename(
+        home.path("data/mnli/validation_mismatched.jsonl"),
+        own.join("validation.jsonl"),
+    )
+    .unwrap();
+    let (_, moved, said) = ran(&home, &["eval", "--dataset", "glue", "--json"]);
+    assert_eq!(serde_json::from_str::<Value>(&moved).unwrap(), report, "{said}");
     // What is done is not done again, and `eval` finds the same models.
     let (_, again, said) = ran(&home, &suite);
     assert!(again == printed && said.matches("already finished").count() == 3, "{said}");

@@ -162,8 +162,13 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
     let mut predictions = Predictions::new(&predictor, input, wanted)?;
     let mut told = Told::new(options, &predictor);
     if let Some(path) = &options.select.labelled {
-        let labelled = Input::file(path, &predictor, &options.tables.overrides())?;
-        predictions = predictions.beside(labelled, &mut |event| told.hear(&event, &mut display))?;
+        let said = options.tables.overrides();
+        let labelled = Input::file(path, &predictor, &said)?;
+        let trained = predictor.artifact().manifest.data.as_ref();
+        let column = said.label_column.or(trained.map(|data| data.label_column.clone()));
+        let column = column.filter(|name| !name.is_empty()).unwrap_or("label".to_owned());
+        let mut hear = |event| told.hear(&event, &mut display);
+        predictions = predictions.beside(labelled, &column, &mut hear)?;
     }
     // Opened with the first predictions: a command that is refused by its first row writes nothing.
     let mut output = None;

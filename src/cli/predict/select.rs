@@ -16,7 +16,8 @@ pub(super) struct SelectFlags {
     /// How to choose them
     #[arg(long, value_enum, requires = "select", default_value_t = Strategy::Badge)]
     strategy: Strategy,
-    /// Table of texts that have labels: `--select` leaves them out, and `--strategy coverage` keeps away from them
+    /// Table of texts that have labels, where its column of labels is not empty: `--select` leaves them out, and
+    /// `--strategy coverage` keeps away from them
     #[arg(long, value_name = "FILE", requires = "select")]
     pub(super) labelled: Option<PathBuf>,
     /// Seed of the draws of `--select`

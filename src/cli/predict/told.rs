@@ -19,7 +19,8 @@ pub(super) struct Told {
     source: String,
     /// Whether they come without a table.
     plain: bool,
-    /// Whether faults are shown as they come: those of standard input stand among the predictions.
+    /// Whether faults are shown as they come: those of standard input stand among the predictions, but not among chosen
+    /// ones.
     shows: bool,
     shown: usize,
     /// Bytes and tokens that are read of a text.
@@ -36,9 +37,9 @@ impl Told {
             Some(path) => format!("`{}`", path.display()),
             None => "standard input".to_owned(),
         };
-        let shows = options.input.is_some() || !options.texts.is_empty();
-        let (plain, longest) = (options.is_plain(), longest_text(tokens));
         let select = options.select.selection().map(|selection| selection.count);
+        let shows = options.input.is_some() || !options.texts.is_empty() || select.is_some();
+        let (plain, longest) = (options.is_plain(), longest_text(tokens));
         Self { source, plain, shows, shown: 0, longest, tokens, select }
     }
 

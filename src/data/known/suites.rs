@@ -53,8 +53,9 @@ pub enum Written {
 pub enum Role {
     /// Models are trained for it, and it counts in the average.
     Own,
-    /// Models of that task are tested on it; the two count as one, by their mean.
-    SecondTest(&'static str),
+    /// Models of that task are tested on it too, and the two count as one, by their mean. Its rows may be a split of that
+    /// task.
+    SecondTest { of: &'static str, split: &'static str },
     /// Models of that task are tested on it, and it counts nothing.
     Diagnostic(&'static str),
 }
@@ -190,7 +191,7 @@ pub(super) const TASKS: &[Known] = &[
         terms: "several, as the authors say; cite Williams et al. 2018",
         labels: NLI,
         form: Form::Pair("premise", "hypothesis"),
-        role: Role::SecondTest("mnli"),
+        role: Role::SecondTest { of: "mnli", split: "validation_mismatched" },
         submissions: &[("test", "MNLI-mm")],
         ..GLUE
     },

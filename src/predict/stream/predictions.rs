@@ -96,18 +96,31 @@ impl<'a> Predictions<'a> {
         Ok(Self { predictor, input, options, longest, summary, labelled })
     }
 
-    /// With these texts counted as labelled: none of them is chosen, and others that are like them less often.
+    /// With these texts counted as labelled: none of them is chosen, and others that are like them less often. A row
+    /// whose cell is empty in the column of labels has none; without that column all rows have one.
     ///
     /// # Errors
     /// They cannot be read, or not one can be classified.
     pub fn beside(
         mut self,
         labelled: Input<'a>,
+        label_column: &str,
         show: &mut dyn FnMut(Event),
     ) -> Result<Self, StreamError> {
         let mut all = Self::new(self.predictor, labelled, self.options)?;
+        let place = all.input.rest.iter().position(|(name, _)| name == label_column);
+        if place.is_none() {
+            show(Event::Remark(Remark::Warning(format!(
+                "the table of labelled texts has no column `{label_column}`, so all of its texts count as labelled; name \
+                 the column of labels with --label-column"
+            ))));
+        }
+        let has_label = |row: &TextRow| {
+            let cell = place.map(|place| row.rest[place].written());
+            cell.is_none_or(|cell| !cell.trim().is_empty())
+        };
         while let Some(batch) = all.batch(show)? {
-            for (row, answer) in batch {
+            for (row, answer) in batch.into_iter().filter(|(row, _)| has_label(row)) {
                 self.labelled.keys.insert(key_of(&row));
                 self.labelled.features.extend(answer.ok().map(|(_, feature_d)| feature_d));
             }
