@@ -77,36 +77,58 @@ pub fn alike(rows: &[Row], folded: impl Fn(usize) -> Vec<String> + Sync) -> Vec<
             distinct.push(row);
         }
     }
-    let runs: Vec<Vec<u32>> = distinct.par_iter().map(|&row| runs(&folded(row))).collect();
-    let relation = |place: usize, earlier: usize| {
-        let (row, earlier) = (&rows[distinct[place]], &rows[distinct[earlier]]);
-        (row.key != earlier.key).then(|| Relation::of(row, earlier))
+    let texts: Vec<Vec<Runs>> = distinct
+        .par_iter()
+        .map(|&row| folded(row).iter().map(|text| runs(text)).collect())
+        .collect();
+    // Texts that differ behind what is looked at have the same runs: the first one of each stands for those behind it.
+    let mut first: HashMap<&[Runs], Vec<usize>> = HashMap::new();
+    let mut members = Vec::new();
+    for (place, &row) in distinct.iter().enumerate() {
+        let earlier = first.entry(&texts[place]).or_default();
+        for relation in Relation::ALL {
+            let is_one = |one: &&usize| {
+                rows[**one].key != rows[row].key
+                    && Relation::of(&rows[row], &rows[**one]) == relation
+            };
+            if let Some(&earlier) = earlier.iter().find(is_one) {
+                found.push(Alike { row, earlier, relation, same: false, similarity: 1.0 });
+            }
+        }
+        if !earlier.iter().any(|&one| Relation::of(&rows[row], &rows[one]) == Relation::SameSplit) {
+            earlier.push(row);
+            members.push(place);
+        }
+    }
+    let of_members: Vec<&[Runs]> = members.iter().map(|&place| texts[place].as_slice()).collect();
+    let row_of = |member: usize| distinct[members[member]];
+    let relation = |member: usize, earlier: usize| {
+        let differs = of_members[member] != of_members[earlier];
+        differs.then(|| Relation::of(&rows[row_of(member)], &rows[row_of(earlier)]))
     };
-    let near = nearly(&runs, relation).into_iter();
-    found.extend(near.map(|(place, earlier, relation, similarity)| {
-        let (row, earlier) = (distinct[place], distinct[earlier]);
+    let near = nearly(&of_members, relation).into_iter();
+    found.extend(near.map(|(member, earlier, relation, similarity)| {
+        let (row, earlier) = (row_of(member), row_of(earlier));
         Alike { row, earlier, relation, same: false, similarity }
     }));
     found.sort_by_key(|one| one.row);
     found
 }
 
-/// The runs of texts, by their hashes, ascending. Those of the first text are others than those of the second, and a run
-/// that occurs again is another one. A short text is one run.
-fn runs(texts: &[String]) -> Vec<u32> {
-    let mut runs = Vec::new();
-    for (part, text) in (0..).zip(texts) {
-        let characters: Vec<char> = text.chars().take(CHARACTERS).collect();
-        let windows = characters.windows(RUN.min(characters.len().max(1)));
-        runs.extend(windows.map(|run| hash(run.iter().map(|&c| u32::from(c)).chain([part]))));
-    }
+/// The runs of a text, by their hashes, ascending. A run that occurs again is another one, and a short text is one run.
+type Runs = Vec<u32>;
+
+fn runs(text: &str) -> Runs {
+    let characters: Vec<char> = text.chars().take(CHARACTERS).collect();
+    let windows = characters.windows(RUN.min(characters.len().max(1)));
+    let mut runs: Runs = windows.map(|run| hash(run.iter().map(|&c| u32::from(c)))).collect();
     runs.sort_unstable();
     let mut again = 0;
     let numbered = (0..runs.len()).map(|place| {
         again = if place > 0 && runs[place] == runs[place - 1] { again + 1 } else { 0 };
         if again == 0 { runs[place] } else { hash([runs[place], again]) }
     });
-    let mut numbered: Vec<u32> = numbered.collect();
+    let mut numbered: Runs = numbered.collect();
     numbered.sort_unstable();
     numbered.dedup();
     numbered
@@ -121,15 +143,22 @@ fn hash(words: impl IntoIterator<Item = u32>) -> u32 {
     (mixed ^ (mixed >> 32)) as u32
 }
 
-/// Each set that is nearly an earlier one, with the first such of each relation and their similarity. A pair without a
-/// relation is left out.
+/// Each row whose texts are nearly those of an earlier one, with the first such of each relation and their similarity,
+/// the smaller one of two texts. A pair without a relation is left out.
 fn nearly(
-    sets: &[Vec<u32>],
+    texts: &[&[Runs]],
     relation: impl Fn(usize, usize) -> Option<Relation> + Sync,
 ) -> Vec<(usize, usize, Relation, f64)> {
+    // Of all texts of a row together: where each is similar, so are all together.
+    let own = |part: u32, run: u32| if part == 0 { run } else { hash([run, part]) };
+    let together = |texts: &&[Runs]| -> Runs {
+        let parts = (0..).zip(texts.iter());
+        parts.flat_map(|(part, runs)| runs.iter().map(move |&run| own(part, run))).collect()
+    };
+    let sets: Vec<Runs> = texts.par_iter().map(together).collect();
     let mut count: HashMap<u32, u32> = HashMap::new();
     sets.iter().flatten().for_each(|run| *count.entry(*run).or_default() += 1);
-    let rarest: Vec<Vec<u32>> = sets.par_iter().map(|set| rarest(set, &count)).collect();
+    let rarest: Vec<Runs> = sets.par_iter().map(|set| rarest(set, &count)).collect();
     let mut index: HashMap<u32, Vec<u32>> = HashMap::new();
     for (place, runs) in rarest.iter().enumerate() {
         runs.iter().for_each(|&run| index.entry(run).or_default().push(place as u32));
@@ -145,12 +174,20 @@ fn nearly(
             if found.iter().any(|(_, _, known, _)| *known == relation) {
                 continue;
             }
-            let similarity = jaccard(&sets[place], &sets[earlier]);
+            let similarity = least(texts[place], texts[earlier]);
             found.extend(similarity.map(|similarity| (place, earlier, relation, similarity)));
         }
         found
     };
     (0..sets.len()).into_par_iter().flat_map_iter(near).collect()
+}
+
+/// The smallest similarity of the texts of two rows, where each is [`SIMILAR`] or more.
+fn least(a: &[Runs], b: &[Runs]) -> Option<f64> {
+    if a.len() != b.len() {
+        return None;
+    }
+    a.iter().zip(b).try_fold(1.0, |least: f64, (a, b)| Some(least.min(jaccard(a, b)?)))
 }
 
 /// The rarest runs of a set: whatever is similar to it has one of these. A run that no other set has leads nowhere.
@@ -227,6 +264,15 @@ mod tests {
         let asked = ["who lives there, and since when?", "what is the name of the river?"];
         let pairs = asked.map(|question| vec!["a town on a river".to_owned(), question.to_owned()]);
         assert_eq!(alike(&rows([1, 2]), |row| pairs[row].clone()), []);
+        // However long what they have in common is.
+        let passage = "a passage that goes on about a river and a town ".repeat(12);
+        let pairs = asked.map(|question| vec![passage.clone(), question.to_owned()]);
+        assert_eq!(alike(&rows([1, 2]), |row| pairs[row].clone()), []);
+        let asked = "who lives in the old house by the river, and since when has he been there?";
+        let again = [asked.to_owned(), asked.replace(',', "")];
+        let pairs = again.map(|question| vec![passage.clone(), question.to_owned()]);
+        let found = alike(&rows([1, 2]), |row| pairs[row].clone());
+        assert!(found.len() == 1 && found[0].similarity < 1.0, "{found:?}");
         // The texts of one in another order are another row.
         let turned = [vec!["one text here", "another one"], vec!["another one", "one text here"]];
         let turned = turned.map(|texts| texts.into_iter().map(str::to_owned).collect::<Vec<_>>());
@@ -290,7 +336,8 @@ mod tests {
                 (0..place).find(near).map(|earlier| (place, earlier))
             })
             .collect();
-        let fast: Vec<(usize, usize)> = nearly(&sets, |_, _| Some(Relation::SameSplit))
+        let texts: Vec<&[Runs]> = sets.iter().map(std::slice::from_ref).collect();
+        let fast: Vec<(usize, usize)> = nearly(&texts, |_, _| Some(Relation::SameSplit))
             .into_iter()
             .map(|(place, earlier, ..)| (place, earlier))
             .collect();

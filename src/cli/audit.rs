@@ -88,14 +88,9 @@ impl Options {
 
     /// Refuses files that would replace others, before the work.
     fn check_files(&self) -> Result<()> {
-        let pages = PAGES.map(|name| self.report.as_ref().map(|folder| folder.join(name)));
-        let [json, markdown, html] = pages;
         replace::check_distinct(&[
             ("--output", self.output.clone()),
             ("--probabilities", self.probabilities.clone()),
-            ("--report", json),
-            ("--report", markdown),
-            ("--report", html),
         ])?;
         if let Some(file) = &self.output {
             Format::of_output(file)?;
