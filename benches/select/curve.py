@@ -66,7 +66,10 @@ def curve(strategy, seed, train, test, names, options, extra):
         asked = ["--input", "pool.csv", "--labelled", "data/train.csv", "--output", "chosen.csv"]
         how = ["--select", options.labels, "--strategy", strategy, "--seed", seed]
         bayes("predict", "--model", "checkpoints/model/model", *asked, *how, folder=folder)
-        known += list(pandas.read_csv(folder / "chosen.csv").row)
+        chosen = list(pandas.read_csv(folder / "chosen.csv").row)
+        if not chosen:
+            return points
+        known += chosen
 
 
 def main():

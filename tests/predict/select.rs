@@ -62,6 +62,40 @@ fn so_many_different_texts_are_chosen_that_have_no_label_yet() {
     let said = home.run(&[&asked[..], &["--select", "2"]].concat());
     let said = super::text(&said.stderr);
     assert!(said.contains("so all of its texts count as labelled"), "{said}");
+    // Flags of tables are about the labelled one where the pool is none.
+    let mut child = home
+        .command(&[
+            "predict",
+            "--select",
+            "1",
+            "--labelled",
+            half,
+            "--text-column",
+            "note",
+            "--label-column",
+            "label",
+        ])
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let lines = b"My bill is wrong\nrouter broken\n";
+    std::io::Write::write_all(&mut child.stdin.take().unwrap(), lines).unwrap();
+    let chosen = child.wait_with_output().unwrap();
+    let chosen = super::text(&chosen.stdout);
+    assert!(chosen.contains("router broken") && !chosen.contains("bill"), "{chosen}");
+    // How the input is written says nothing of the other table, which is told how it is read.
+    let tabs = home.write("tabs.tsv", "id\tnote\n1\tmy bill is wrong\n2\trouter broken\n");
+    let asked =
+        ["predict", "--input", tabs.to_str().unwrap(), "--delimiter", "tab", "--select", "2"];
+    let ran = home.run(
+        &[&asked[..], &["--labelled", half, "--text-column", "note", "--label-column", "label"]]
+            .concat(),
+    );
+    let (chosen, said) = (super::text(&ran.stdout), super::text(&ran.stderr));
+    assert!(chosen.contains("router broken") && !chosen.contains("bill"), "{chosen}{said}");
+    assert!(said.contains("labelled: columns: text = `note`"), "{said}");
     // What cannot be chosen is named, wherever it is from.
     let mut child = home
         .command(&["predict", "--format", "csv", "--text-column", "note", "--select", "1"])
@@ -77,7 +111,7 @@ fn so_many_different_texts_are_chosen_that_have_no_label_yet() {
 
     let flags = ["predict", "--input", pool, "--select", "9999", "--output", "all.csv"];
     let ran = home.run(&flags);
-    assert!(super::text(&ran.stderr).contains("fewer than --select 9999"));
+    assert!(super::text(&ran.stderr).contains("fewer texts ("));
     let most = std::fs::read_to_string(home.path("all.csv")).unwrap().lines().count() - 1;
     assert!((13..=120).contains(&most), "{most}");
 

@@ -17,6 +17,7 @@ use super::progress::Display;
 use super::tables::TableFlags;
 use super::zero_shot::ZeroShotFlags;
 use super::{Common, Outcome, model_folder};
+use crate::data::Overrides;
 use crate::data::table::Format;
 use crate::experiment::Progress;
 use crate::predict::stream::{self, Input, Order, Predicted, Predictions, Sink, StreamError};
@@ -75,6 +76,17 @@ impl Options {
     fn order(&self) -> Order {
         let sorted = || self.sort_by.map(|by| Order::Sorted(by.into()));
         self.select.selection().map(Order::Chosen).or_else(sorted).unwrap_or_default()
+    }
+
+    /// How the table of labelled texts is read: with the columns that are named, and otherwise by itself where the input
+    /// is a table, which these flags are about.
+    fn of_labelled(&self) -> Overrides {
+        let said = self.tables.overrides();
+        if self.is_plain() || !self.texts.is_empty() {
+            return said;
+        }
+        let Overrides { text_column, text_pair_column, label_column, .. } = said;
+        Overrides { text_column, text_pair_column, label_column, ..Overrides::default() }
     }
 
     fn fails(&self) -> bool {
@@ -162,8 +174,13 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
     let mut predictions = Predictions::new(&predictor, input, wanted)?;
     let mut told = Told::new(options, &predictor);
     if let Some(path) = &options.select.labelled {
-        let said = options.tables.overrides();
+        let said = options.of_labelled();
         let labelled = Input::file(path, &predictor, &said)?;
+        for (what, how) in [("columns", labelled.described()), ("format", labelled.written())] {
+            if !how.is_empty() {
+                display.show(&Progress::Note(format!("labelled: {what}: {how}")));
+            }
+        }
         let trained = predictor.artifact().manifest.data.as_ref();
         let column = said.label_column.or(trained.map(|data| data.label_column.clone()));
         let column = column.filter(|name| !name.is_empty()).unwrap_or("label".to_owned());
@@ -194,7 +211,11 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
 
 impl Options {
     fn input<'a>(&'a self, predictor: &Predictor) -> Result<Input<'a>, StreamError> {
-        let said = self.tables.overrides();
+        let mut said = self.tables.overrides();
+        if self.select.labelled.is_some() {
+            // That is a column of the other table.
+            said.label_column = None;
+        }
         if !self.texts.is_empty() {
             return Input::texts(self.texts.iter().cloned(), predictor);
         }

@@ -103,7 +103,7 @@ impl Told {
         };
         if chosen < select && rows > 0 {
             return note(&format!(
-                "warning: only {from} texts to choose from, fewer than --select {select}{left_out}"
+                "warning: there are fewer texts ({from}) than --select {select}{left_out}"
             ));
         }
         note(&format!("chosen: {} of {from} texts{left_out}", grouped(chosen as u64)))

@@ -20,6 +20,8 @@ impl Options {
         }
         if !self.texts.is_empty() {
             let format = self.format.map(|_| "--format");
+            // Those of tables may be about the labelled one.
+            let given = given.into_iter().filter(|_| self.select.labelled.is_none());
             if let Some(flag) = format.into_iter().chain(given).next() {
                 bail!(
                     "`{flag}` applies to a table or standard input, but you gave texts on the \
@@ -34,7 +36,7 @@ impl Options {
                     path.display()
                 );
             }
-        } else if self.is_plain() {
+        } else if self.is_plain() && self.select.labelled.is_none() {
             // Lines have an encoding and nothing else.
             if let Some(flag) = given.into_iter().find(|&flag| flag != "--encoding") {
                 bail!(

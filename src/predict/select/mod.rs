@@ -71,13 +71,11 @@ impl Selection {
                 self.highest(pool.iter().map(key).collect())
             }
             Strategy::Badge => {
-                let residuals: Vec<Vec<f32>> = pool.iter().map(residual).collect();
-                let product = |a: usize, b: usize| {
-                    let features = 1.0 + dot(pool[a].feature_d, pool[b].feature_d);
-                    dot(&residuals[a], &residuals[b]) * features
-                };
-                let length: Vec<f64> = (0..pool.len()).map(|row| product(row, row)).collect();
-                let distance = |a: usize, b: usize| length[a] + length[b] - 2.0 * product(a, b);
+                let gradients = Gradients::new(pool);
+                let length: Vec<f64> =
+                    (0..pool.len()).map(|row| gradients.product(row, row)).collect();
+                let distance =
+                    |a: usize, b: usize| length[a] + length[b] - 2.0 * gradients.product(a, b);
                 // A text without a gradient teaches nothing: the origin is a centre from the beginning.
                 spread(length.clone(), distance, self.count, &mut draws, progress)
             }
@@ -101,6 +99,24 @@ impl Selection {
         places.sort_by(|&a, &b| values[b].total_cmp(&values[a]));
         places.truncate(self.count);
         places
+    }
+}
+
+/// The gradients of the loss in the weights and biases of the last layer, (p − e) ⊗ [φ, 1], which are never written out.
+struct Gradients<'a> {
+    pool: &'a [Candidate<'a>],
+    residual_nc: Vec<Vec<f32>>,
+}
+
+impl<'a> Gradients<'a> {
+    fn new(pool: &'a [Candidate<'a>]) -> Self {
+        Self { pool, residual_nc: pool.iter().map(residual).collect() }
+    }
+
+    /// Of the gradients of two rows.
+    fn product(&self, a: usize, b: usize) -> f64 {
+        let features = 1.0 + dot(self.pool[a].feature_d, self.pool[b].feature_d);
+        dot(&self.residual_nc[a], &self.residual_nc[b]) * features
     }
 }
 

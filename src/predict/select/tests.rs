@@ -88,7 +88,24 @@ fn badge_goes_where_the_model_is_not_sure_and_to_each_such_bunch() {
     assert!(of[1..].iter().all(|&count| count >= 30), "{of:?}");
 }
 
-/// The distance is that of the gradients written out.
+#[test]
+fn products_of_gradients_are_those_of_gradients_written_out() {
+    let pool = Pool::new();
+    let rows = [pool.candidates()[0].clone(), pool.candidates()[310].clone()];
+    let written = |row: &Candidate<'_>| -> Vec<f64> {
+        let mut p: Vec<f64> = row.probability_c.to_vec();
+        p[argmax(row.probability_c)] -= 1.0;
+        let with_bias = || row.feature_d.iter().map(|&x| f64::from(x)).chain([1.0]);
+        p.iter().flat_map(|&r| with_bias().map(move |x| r * x)).collect()
+    };
+    let gradients = Gradients::new(&rows);
+    for (a, b) in [(0, 0), (0, 1), (1, 1)] {
+        let plain: f64 = written(&rows[a]).iter().zip(written(&rows[b])).map(|(x, y)| x * y).sum();
+        let found = gradients.product(a, b);
+        assert!((found - plain).abs() < 1e-5 * plain.abs().max(1e-3), "{found} {plain}");
+    }
+}
+
 #[test]
 fn products_are_those_of_vectors() {
     let mut noise = Noise::new(6).stream(Purpose::Init, 0, 0);

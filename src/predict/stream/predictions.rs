@@ -10,7 +10,7 @@ use super::order::{Order, SortBy};
 use super::row::TextRow;
 use crate::data::split::text_key;
 use crate::data::{Remark, longest_text};
-use crate::predict::select::{Candidate, Selection};
+use crate::predict::select::{Candidate, Selection, Strategy};
 use crate::predict::{PredictError, Prediction, Predictor, Text};
 
 /// Rows that are predicted together: enough to sort them by length, few enough to hold.
@@ -92,7 +92,7 @@ impl<'a> Predictions<'a> {
     ) -> Result<Self, StreamError> {
         options.order.check(predictor)?;
         let longest = longest_text(predictor.artifact().manifest.preprocessing.max_length);
-        let (summary, labelled) = Default::default();
+        let (summary, labelled) = (Summary::default(), Labelled::default());
         Ok(Self { predictor, input, options, longest, summary, labelled })
     }
 
@@ -100,7 +100,7 @@ impl<'a> Predictions<'a> {
     /// whose cell is empty in the column of labels has none; without that column all rows have one.
     ///
     /// # Errors
-    /// They cannot be read, or not one can be classified.
+    /// They cannot be read.
     pub fn beside(
         mut self,
         labelled: Input<'a>,
@@ -119,14 +119,24 @@ impl<'a> Predictions<'a> {
             let cell = place.map(|place| row.rest[place].written());
             cell.is_none_or(|cell| !cell.trim().is_empty())
         };
-        while let Some(batch) = all.batch(show)? {
-            for (row, answer) in batch.into_iter().filter(|(row, _)| has_label(row)) {
-                self.labelled.keys.insert(key_of(&row));
-                self.labelled.features.extend(answer.ok().map(|(_, feature_d)| feature_d));
+        let covers = match self.options.order {
+            Order::Chosen(selection) => selection.strategy == Strategy::Coverage,
+            Order::AsRead | Order::Sorted(_) => false,
+        };
+        loop {
+            // Only coverage looks at what they are like.
+            let rows = all.read(show)?;
+            if rows.is_empty() {
+                return Ok(self);
+            }
+            let rows: Vec<TextRow> = rows.into_iter().filter(has_label).collect();
+            self.labelled.keys.extend(rows.iter().map(key_of));
+            if covers {
+                let answered = predict(self.predictor, rows, true).into_iter();
+                let features = answered.filter_map(|(_, answer)| Some(answer.ok()?.1));
+                self.labelled.features.extend(features);
             }
         }
-        all.finish()?;
-        Ok(self)
     }
 
     /// What the next rows are, in the wanted order; `None` after the last one.
