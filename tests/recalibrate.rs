@@ -256,6 +256,27 @@ fn the_card_promises_nothing_that_rests_on_rows_that_the_model_may_have_seen() {
     assert!(card.contains(limitation), "{card}");
 }
 
+/// A calibration that is gone is not said to be of the rows of before, anywhere.
+#[test]
+fn the_rows_that_calibrated_are_named_and_those_of_before_are_not() {
+    let home = Home::new();
+    home.train_tiny(&[]);
+    home.write("old.csv", mislabelled(300, 10));
+    home.write("new.csv", mislabelled(400, 20));
+    let few = "It was calibrated anew by 100 rows of `new.csv`.";
+    home.done(&["fit", "--model", MODEL, "--dataset", "old.csv", "--output", "fitted"]);
+    home.done(&["recalibrate", "--model", "fitted", "--dataset", "new.csv", "--output", "anew"]);
+    let readme = std::fs::read_to_string(home.path("anew/README.md")).unwrap();
+    let card = home.done(&["publish", "--model", "anew", "--card-only"]);
+    let info = home.done(&["info", "--model", "anew"]);
+    for (text, rows) in [(&readme, few), (&card, few), (&info, "recalibrated  new.csv (100 rows)")]
+    {
+        assert!(text.contains("last layer and posterior") && text.contains(rows), "{text}");
+        let of_before = |line: &&str| line.contains("old.csv") && line.contains("calibration");
+        assert_eq!(text.lines().find(of_before), None, "{text}");
+    }
+}
+
 /// What was never set, or had no effect, is not among the hyperparameters that were used.
 #[test]
 fn the_config_stays_but_for_the_keys_that_change() {

@@ -17,30 +17,37 @@ pub enum Fitted {
 }
 
 impl Fitted {
-    /// Its name.
-    pub fn what(self) -> &'static str {
-        match self {
-            Self::LastLayer => "last layer, posterior and calibration",
-            Self::Posterior => "posterior and calibration",
-            Self::Calibration => "calibration",
+    /// What that is, without a calibration that other rows have replaced since.
+    pub fn what(self, recalibrated: bool) -> &'static str {
+        match (self, recalibrated) {
+            (Self::LastLayer, false) => "last layer, posterior and calibration",
+            (Self::LastLayer, true) => "last layer and posterior",
+            (Self::Posterior, false) => "posterior and calibration",
+            (Self::Posterior, true) => "posterior",
+            (Self::Calibration, _) => "calibration",
         }
     }
 }
 
 /// The words between a model and its data.
-fn made_on(fitted: Option<Fitted>) -> &'static str {
-    match fitted {
-        None => "trained on",
-        Some(Fitted::LastLayer) => "whose last layer, posterior and calibration were fitted on",
-        Some(Fitted::Posterior) => "whose posterior and calibration were fitted on",
-        Some(Fitted::Calibration) => "calibrated on",
+fn made_on(fitted: Option<Fitted>, recalibrated: bool) -> &'static str {
+    match (fitted, recalibrated) {
+        (None, _) => "trained on",
+        (Some(Fitted::LastLayer), false) => {
+            "whose last layer, posterior and calibration were fitted on"
+        }
+        (Some(Fitted::LastLayer), true) => "whose last layer and posterior were fitted on",
+        (Some(Fitted::Posterior), false) => "whose posterior and calibration were fitted on",
+        (Some(Fitted::Posterior), true) => "whose posterior was fitted on",
+        (Some(Fitted::Calibration), false) => "calibrated on",
+        (Some(Fitted::Calibration), true) => "first calibrated on",
     }
 }
 
 impl Ancestor {
     /// The words between this model and its data.
     pub fn made_on(&self) -> &'static str {
-        made_on(self.fitted)
+        made_on(self.fitted, false)
     }
 }
 
@@ -53,14 +60,16 @@ impl Manifest {
 
     /// The words between this model and its own data.
     pub fn made_on(&self) -> &'static str {
-        made_on(self.own_fitted())
+        made_on(self.own_fitted(), self.recalibrated.is_some())
     }
 
     /// The same as the beginning of a sentence, which the name of the data ends.
     pub fn made_this(&self) -> String {
         match self.own_fitted() {
             Some(fitted @ (Fitted::LastLayer | Fitted::Posterior)) => {
-                format!("The {} of this model were fitted on", fitted.what())
+                let what = fitted.what(self.recalibrated.is_some());
+                let were = if what == "posterior" { "was" } else { "were" };
+                format!("The {what} of this model {were} fitted on")
             }
             Some(Fitted::Calibration) | None => format!("This model was {}", self.made_on()),
         }

@@ -13,6 +13,7 @@ use super::{Artifact, ArtifactError, HASHED, Manifest, SENTENCE_FILES};
 use crate::calibrate::drift::DriftReference;
 use crate::compute::Precision;
 use crate::model::{self, EncoderConfig, Pooling};
+use crate::numbers::counted;
 use crate::store::{self, NewFolder, StoreError};
 
 /// Writes the folder whole: it appears, or replaces the one that is there, only when every file is
@@ -217,6 +218,10 @@ fn readme(artifact: &Artifact, manifest: &Manifest) -> String {
     let made = manifest.made_on();
     let before = manifest.made_from(str::to_owned);
     let before = before.map_or(String::new(), |before| format!("{before}\n"));
+    let anew = manifest.recalibrated.as_ref().map_or(String::new(), |one| {
+        let rows = counted(one.rows, "row");
+        format!("It was calibrated anew by {rows} of `{}`.\n", one.data.dataset)
+    });
     let dataset = manifest.data.as_ref().map_or("unknown data", |data| data.dataset.as_str());
     let figures = manifest.test.as_ref().map_or(String::new(), |test| {
         let at = manifest.tested_at().map_or(String::new(), |own| format!(", measured in {own}"));
@@ -296,7 +301,7 @@ fn readme(artifact: &Artifact, manifest: &Manifest) -> String {
         None => String::new(),
     };
     format!(
-        "# {}\n\nA text classifier ({labels}) {made} `{dataset}` with `bayes` {}.\n{before}{figures}\n\
+        "# {}\n\nA text classifier ({labels}) {made} `{dataset}` with `bayes` {}.\n{before}{anew}{figures}\n\
          {loaded}. {held}{weights}\n",
         manifest.name, manifest.bayes
     )

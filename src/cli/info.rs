@@ -140,7 +140,7 @@ fn of_model(folder: &Path, common: &Common) -> Result<Outcome> {
     let dataset = manifest.data.as_ref().map_or("not recorded", |data| data.dataset.as_str());
     let (made, what) = match manifest.fitted {
         Some(one @ (Fitted::LastLayer | Fitted::Posterior)) => {
-            ("fitted on", format!(" ({})", one.what()))
+            ("fitted on", format!(" ({})", one.what(recalibrated.is_some())))
         }
         Some(Fitted::Calibration) | None => (manifest.made_on(), String::new()),
     };

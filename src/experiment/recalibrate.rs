@@ -214,10 +214,13 @@ fn worse(before: &SeenRows, after: &SeenRows) -> Option<String> {
         -rows.predictive[row].probability_c[label].max(f64::MIN_POSITIVE).ln()
     };
     let rows = before.predictive.len();
+    if rows < 2 {
+        return None;
+    }
     let more: Vec<f64> = (0..rows).map(|row| nll(after, row) - nll(before, row)).collect();
     let mean = more.iter().sum::<f64>() / rows as f64;
     let squares = more.iter().map(|one| (one - mean).powi(2)).sum::<f64>();
-    let error = (squares / (rows as f64 * (rows as f64 - 1.0).max(1.0))).sqrt();
+    let error = (squares / (rows as f64 * (rows as f64 - 1.0))).sqrt();
     (mean > 2.0 * error).then(|| {
         format!(
             "the new calibration is worse than the one before on these rows: their NLL is higher by {mean:.4} (standard \
