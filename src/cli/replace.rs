@@ -44,7 +44,8 @@ fn real(path: &Path) -> PathBuf {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     let folder = folder.unwrap_or(Path::new(".")).canonicalize();
     let future = folder.ok().zip(path.file_name()).map(|(folder, name)| folder.join(name));
-    path.canonicalize().ok().or(future).unwrap_or(path.to_owned())
+    let absolute = || std::path::absolute(path).unwrap_or(path.to_owned());
+    path.canonicalize().ok().or(future).unwrap_or_else(absolute)
 }
 
 /// Refuses a folder in which a report would replace other files.
@@ -68,6 +69,10 @@ mod tests {
         };
         for written in [false, true] {
             assert!(check(None, "a.json").is_ok() && check(Some("b.json"), "a.json").is_ok());
+            assert!(
+                check(Some("new/a.json"), "./new/a.json").is_err(),
+                "in a folder that is not there"
+            );
             for same in ["a.json", "./a.json", "sub/../a.json"] {
                 let message = check(Some("a.json"), same).unwrap_err().to_string();
                 assert!(message.starts_with("--save and --dump both write"), "{message}");

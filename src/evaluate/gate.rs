@@ -87,8 +87,9 @@ impl FromStr for Gate {
             text.split_once(sign).map(|(key, limit)| (key.trim(), *relation, limit.trim()))
         };
         let (key, relation, limit) = RELATIONS.iter().find_map(split).ok_or_else(syntax)?;
-        let relative = limit.ends_with('x');
-        let limit: f64 = limit.trim_end_matches('x').parse().map_err(|_| syntax())?;
+        let share = limit.strip_suffix('x');
+        let relative = share.is_some();
+        let limit: f64 = share.unwrap_or(limit).parse().map_err(|_| syntax())?;
         if key.is_empty() || !limit.is_finite() {
             return Err(syntax());
         }
@@ -100,6 +101,17 @@ impl Gate {
     /// Whether its limit is a share of what a saved run had.
     pub fn is_relative(&self) -> bool {
         self.relative
+    }
+
+    /// Refuses one whose limit is a share, where there is no saved run.
+    ///
+    /// # Errors
+    /// It is.
+    pub fn check_absolute(&self) -> Result<(), GateError> {
+        match self.relative {
+            true => Err(GateError::Relative(self.text.clone())),
+            false => Ok(()),
+        }
     }
 
     /// Whether a figure of this run over the same figure of a saved one meets the condition: then the sentence that says
@@ -138,9 +150,7 @@ impl Gate {
     /// # Errors
     /// The report has no such number, or the limit is a share of another one.
     pub fn met(&self, report: &Value) -> Result<Option<String>, GateError> {
-        if self.relative {
-            return Err(GateError::Relative(self.text.clone()));
-        }
+        self.check_absolute()?;
         let mut known = Vec::new();
         let classes = report["by_class"].as_array().map_or(&[][..], Vec::as_slice);
         numbers(report, "", classes, &mut known);
@@ -285,7 +295,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_decided_is_refused_with_a_hint() {
-        for text in ["ece", "ece=0.1", ">0.1", "ece>x", "ece>nan", "ece>1e999", ""] {
+        for text in ["ece", "ece=0.1", ">0.1", "ece>x", "ece>nan", "ece>1e999", "ece>1xx", ""] {
             assert_eq!(met(text), Err(GateError::Syntax(text.to_owned())));
         }
         let message = met("acuracy<0.9").unwrap_err().to_string();
