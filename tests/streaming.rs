@@ -312,7 +312,7 @@ fn a_row_without_a_label_is_refused_at_once_with_the_message_of_rows_in_memory()
         let data = home.path("set");
         let data = data.to_str().unwrap();
         let memory = home.refused(&["train", data, "--init", "none", "--dry-run"]);
-        let place = "train-00001-of-00002.parquet` line 290: column `label` is empty";
+        let place = "train-00001-of-00002.parquet` row 290: column `label` is empty";
         assert!(memory.contains(place), "{memory}");
         assert_eq!(home.refused(&arguments(data, &["--dry-run"])), memory);
         // It is told that a key was set before.

@@ -17,10 +17,10 @@ use super::{
     Common, Outcome, beside, model_folder, print, print_json, replace, report, shift, suite,
 };
 use crate::data::table::Format;
-use crate::data::{Suite, refuse_both};
+use crate::data::{Suite, locate, refuse_both};
 use crate::evaluate::models::{self, Event, evaluate_models};
 use crate::evaluate::shift::Damage;
-use crate::evaluate::{self, Answers, Comparison, Evaluation, Gate, Page, REPORT_FILES};
+use crate::evaluate::{self, Answers, Comparison, Evaluation, Gate, Page};
 use crate::experiment::Progress;
 use crate::predict::{Loading, Predictor};
 
@@ -86,12 +86,9 @@ pub struct Options {
 pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
     let gates: Vec<Gate> =
         options.fail_if.iter().map(|text| text.parse()).collect::<Result<_, _>>()?;
+    gates.iter().try_for_each(Gate::check_absolute)?;
     if let Some(folder) = &options.report {
         replace::check_report("--report", folder)?;
-        let page = |name: &str| ("--report", Some(folder.join(name)));
-        let [json, markdown, html] = REPORT_FILES.map(page);
-        let predictions = ("--predictions", options.predictions.clone());
-        replace::check_distinct(&[predictions, json, markdown, html])?;
     }
     if let Some(of) = options.dataset.as_deref().and_then(Suite::named) {
         return of_suite(of, options, &gates, common);
@@ -130,7 +127,9 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
 
 /// The tasks of a suite, each by its model.
 fn of_suite(of: Suite, options: &Options, gates: &[Gate], common: &Common) -> Result<Outcome> {
-    refuse_both(of.name(), None)?;
+    if Path::new(of.name()).is_file() || locate(of.name()).is_ok() {
+        refuse_both(of.name(), None)?;
+    }
     let own = [
         ("--split", options.split.is_some()),
         ("--coverage", options.coverage.is_some()),
@@ -289,8 +288,9 @@ fn decide(gates: &[Gate], objects: &[Value]) -> Result<Outcome> {
     for object in objects {
         for gate in gates {
             if let Some(why) = gate.met(object)? {
-                let model = object["model"].as_str().unwrap_or_default();
-                super::note(&format!("failed: {model}: {why}"))?;
+                let model = object["model"].as_str();
+                let model = model.map_or(String::new(), |model| format!("{model}: "));
+                super::note(&format!("failed: {model}{why}"))?;
                 outcome = Outcome::No;
             }
         }

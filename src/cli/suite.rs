@@ -4,16 +4,18 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use anyhow::{Result, bail};
+use anyhow::{Error, Result, bail};
 use serde_json::{Value, to_string_pretty, to_value};
 
+use super::models::of_environment;
 use super::progress::Display;
 use super::words::filled;
-use super::{CHECKPOINTS, Common, model_folder, print, print_json};
+use super::{CHECKPOINTS, Common, model_folder, note, print, print_json};
 use crate::data::{DataError, Known, Role, Suite, obtain};
 use crate::evaluate::models::{Event, Options};
 use crate::evaluate::{
-    REPORT_FILES, SuiteReport, TaskReport, evaluate_suite, render, score_title, task_of,
+    REPORT_FILES, REPORT_TITLE, SuiteReport, TaskReport, evaluate_suite, render, score_title,
+    task_of,
 };
 use crate::experiment::{Experiment, Progress};
 use crate::metrics::Interval;
@@ -57,23 +59,31 @@ pub(super) fn check(experiment: &Experiment) -> Result<()> {
 }
 
 /// Why the data of a task are not to be had, where that is so.
-pub(super) fn absent(task: &Known) -> Option<DataError> {
+pub(super) fn absent(task: &Known) -> Option<String> {
     match obtain(task.name) {
-        Err(error @ DataError::NotFetched { .. }) => Some(error),
+        Err(error @ DataError::NotFetched { .. }) => Some(format!("{:#}", Error::from(error))),
         _ => None,
     }
 }
 
-/// A model of each task: those that are given, or the newest ones.
+/// A model of each task: those that are given, that of the environment, or the newest ones, which are named.
 pub(super) fn models(suite: Suite, given: &[PathBuf]) -> Result<Vec<(&'static Known, PathBuf)>> {
-    match given {
-        [] => newest(suite),
-        given => named(suite, given),
+    let models = match (given, of_environment()?) {
+        ([], None) => newest(suite)?,
+        ([], Some(own)) => named(suite, &[own])?,
+        (given, _) => return named(suite, given),
+    };
+    for (known, folder) in &models {
+        note(&format!("model: {} ({})", folder.display(), known.name))?;
     }
+    Ok(models)
 }
 
 /// Scores models, each on its task; prints the table, and writes it to a folder where there is one. Gives what `--json`
 /// prints.
+///
+/// # Errors
+/// A model has no score on its task, which is said behind the table.
 pub(super) fn score(
     suite: Suite,
     models: &[(&'static Known, PathBuf)],
@@ -86,18 +96,25 @@ pub(super) fn score(
         Event::Remark(remark) => display.show(&Progress::from(&remark)),
         Event::Work { what, done, total } => display.show(&Progress::Work { what, done, total }),
     };
-    let report = evaluate_suite(suite, models, &backend, asked, &mut show)?;
+    let report = evaluate_suite(suite, models, &backend, asked, &mut show);
     display.finish();
     let whole = to_value(&report)?;
     if let Some(folder) = folder {
         std::fs::create_dir_all(folder)?;
         let [json, markdown, html] = REPORT_FILES.map(|name| folder.join(name));
         write_atomically(&json, (to_string_pretty(&whole)? + "\n").as_bytes())?;
-        render("Evaluation", &report.blocks(), &markdown, &html)?;
+        render(REPORT_TITLE, &report.blocks(), &markdown, &html)?;
     }
     match common.json {
         true => print_json(&whole)?,
         false => print(&text(&report))?,
+    }
+    let failed = |(known, _): &&(&'static Known, PathBuf)| {
+        !report.tasks.iter().any(|task| task.task == known.name)
+    };
+    let failed: Vec<&str> = models.iter().filter(failed).map(|(known, _)| known.name).collect();
+    if !failed.is_empty() {
+        bail!("no score of {}; the warnings above say why", failed.join(", "));
     }
     Ok(whole)
 }
@@ -135,9 +152,13 @@ fn newest(suite: Suite) -> Result<Vec<(&'static Known, PathBuf)>> {
         let Ok(written) = std::fs::metadata(manifest).and_then(|file| file.modified()) else {
             continue;
         };
-        let Some(known) = task_of(suite, &folder)? else { continue };
-        let older = models.get(known.name).is_none_or(|(before, _, _)| *before < written);
-        if older {
+        let known = task_of(suite, &folder).unwrap_or_else(|error| {
+            tracing::warn!("`{}` is passed over: {:#}", folder.display(), Error::from(error));
+            None
+        });
+        let Some(known) = known else { continue };
+        let newer = models.get(known.name).is_none_or(|(before, _, _)| *before < written);
+        if newer {
             models.insert(known.name, (written, known, folder));
         }
     }
@@ -169,7 +190,10 @@ fn text(report: &SuiteReport) -> String {
         let scores: Vec<String> = task.scores.iter().map(score).collect();
         text += &filled("  ", "  ", &scores.join(", "));
         if let Some(seen) = task.seen.filter(|seen| *seen > 0) {
-            text += &format!("  {seen} of the {} rows were also used in training\n", task.rows);
+            text += &format!(
+                "  {seen} of the {} rows were also seen in training or calibration\n",
+                task.rows
+            );
         }
     }
     if let Some(average) = report.average {

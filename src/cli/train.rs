@@ -78,7 +78,16 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
         note(&format!("warning: {idle}"))?;
     }
     if options.print_config {
-        print(&experiment.to_toml_with_unset())?;
+        match options.suite {
+            None => print(&experiment.to_toml_with_unset())?,
+            Some(of) => {
+                suite::check(&experiment)?;
+                for task in suite::trained(of) {
+                    let own = suite::of_task(&experiment, task).to_toml_with_unset();
+                    print(&format!("# The config of `{}`.\n{own}\n", task.name))?;
+                }
+            }
+        }
         return Ok(Outcome::Done);
     }
     if let (Some(folder), false) = (&options.report, options.dry_run) {
@@ -86,7 +95,11 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
     }
     match options.suite {
         Some(of) => run_suite(of, &experiment, options, common),
-        None if options.dry_run => dry_run(&experiment, common),
+        None if options.dry_run => {
+            let plan = plan(&experiment, common)?;
+            if common.json { print_json(&plan) } else { print(&plan_text(&plan)) }
+                .map(|()| Outcome::Done)
+        }
         None => match train(&experiment, options, (stop::listen()?, true), common)? {
             Some(_) => Ok(Outcome::Done),
             None => Ok(Outcome::Interrupted),
@@ -94,14 +107,15 @@ pub fn run(options: &Options, common: &Common) -> Result<Outcome> {
     }
 }
 
-fn dry_run(experiment: &Experiment, common: &Common) -> Result<Outcome> {
+/// What a run would do, with what there is to say of it.
+fn plan(experiment: &Experiment, common: &Common) -> Result<Plan> {
     let plan = experiment::plan(experiment, Path::new(CHECKPOINTS))?;
     if let Some(missing) = &plan.missing {
         note(&format!("warning: {missing}"))?;
     }
     let mut display = Display::new(common.quiet);
     plan.remarks.iter().for_each(|remark| display.show(&Progress::from(remark)));
-    if common.json { print_json(&plan) } else { print(&plan_text(&plan)) }.map(|()| Outcome::Done)
+    Ok(plan)
 }
 
 /// A model for each task of a suite, and all of them in one table.
@@ -116,31 +130,49 @@ fn run_suite(
         bail!("--suite resumes each of its runs by itself; leave the folder of --resume out");
     }
     let stop = stop::listen()?;
-    let mut trained = Vec::new();
+    let (mut trained, mut plans, mut failed) = (Vec::new(), Vec::new(), Vec::new());
     for task in suite::trained(of) {
-        if let Some(error) = suite::absent(task) {
-            note(&format!("warning: `{}` is left out: {error}", task.name))?;
+        if let Some(why) = suite::absent(task) {
+            note(&format!("warning: `{}` is left out: {why}", task.name))?;
             continue;
         }
         let own = suite::of_task(experiment, task);
         note(&format!("suite: {}", task.name))?;
-        if options.dry_run {
-            dry_run(&own, common)?;
-            continue;
-        }
-        match train(&own, options, (stop, false), common)? {
-            Some(model) => trained.push((task, model)),
-            None => return Ok(Outcome::Interrupted),
+        // A task that fails does not keep the others from being trained.
+        let mut fails = |error: anyhow::Error| {
+            failed.push(task.name);
+            note(&format!("warning: `{}` failed: {error:#}", task.name))
+        };
+        match options.dry_run {
+            true => match plan(&own, common) {
+                Ok(plan) => plans.push(plan),
+                Err(error) => fails(error)?,
+            },
+            false => match train(&own, options, (stop, false), common) {
+                Ok(Some(model)) => trained.push((task, model)),
+                Ok(None) => return Ok(Outcome::Interrupted),
+                Err(error) => fails(error)?,
+            },
         }
     }
-    if options.dry_run {
-        return Ok(Outcome::Done);
-    }
-    if trained.is_empty() {
+    if trained.is_empty() && plans.is_empty() && failed.is_empty() {
         bail!("no task of {} is on this machine, and none could be downloaded", of.title());
     }
-    let asked = (&models::Options::default(), options.report.as_deref());
-    suite::score(of, &trained, asked, common)?;
+    match (options.dry_run, common.json) {
+        (true, true) => print_json(&plans)?,
+        (true, false) => plans.iter().try_for_each(|plan| print(&(plan_text(plan) + "\n")))?,
+        (false, _) if trained.is_empty() => {}
+        (false, _) => {
+            let asked = (&models::Options::default(), options.report.as_deref());
+            suite::score(of, &trained, asked, common)?;
+        }
+    }
+    if !failed.is_empty() {
+        bail!(
+            "{} failed; the warnings above say why, and the same command goes on",
+            failed.join(", ")
+        );
+    }
     Ok(Outcome::Done)
 }
 
@@ -148,10 +180,10 @@ fn run_suite(
 fn train(
     experiment: &Experiment,
     options: &Options,
-    (stop, whole): (&AtomicBool, bool),
+    (stop, alone): (&AtomicBool, bool),
     common: &Common,
 ) -> Result<Option<PathBuf>> {
-    let report = options.report.as_deref().filter(|_| whole);
+    let report = options.report.as_deref().filter(|_| alone);
     let backend = common.backend()?;
     let mut display = Display::new(common.quiet);
     let push = experiment.publish.push;
@@ -192,7 +224,7 @@ fn train(
             if push != Push::Never {
                 display.show(&pushed(push_model(experiment, &finished.model)));
             }
-            match (whole, common.json) {
+            match (alone, common.json) {
                 (false, _) => {}
                 (true, true) => print_json(&finished)?,
                 (true, false) => print(&text)?,
@@ -201,7 +233,7 @@ fn train(
         }
         Ended::Already { model, run } => {
             copy_report(&run, report)?;
-            if !whole {
+            if !alone {
                 note("this run is already finished")?;
             } else if common.json {
                 print_raw(&std::fs::read_to_string(run.join("report.json"))?)?;

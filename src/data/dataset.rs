@@ -79,6 +79,8 @@ pub struct Dataset {
     pub terms: Option<&'static str>,
     /// Splits that were left out because their labels are hidden.
     pub hidden: Vec<String>,
+    /// The split whose rows are the test split, where that is another one: published figures are given of it.
+    pub reported: Option<&'static str>,
     /// What else a person should know.
     pub remarks: Vec<Remark>,
     /// With `data.streaming`, all training rows; `splits` has a sample of them.
@@ -153,6 +155,7 @@ impl Dataset {
             generated: true,
             terms: super::known::find("reviews").map(|known| known.terms),
             hidden: Vec::new(),
+            reported: None,
             remarks: Vec::new(),
             stream: None,
         }
@@ -176,7 +179,8 @@ impl Dataset {
             None if content.raw.contains_key("train") => {
                 "rows of the training split are used instead".to_owned()
             }
-            None => "there are no rows with a label".to_owned(),
+            None if content.raw.is_empty() => "there are no rows with a label".to_owned(),
+            None => "the others are read".to_owned(),
         };
         content.remarks.extend(hidden.iter().map(|split| {
             Remark::Note(format!(
@@ -252,6 +256,7 @@ impl Dataset {
             generated: false,
             terms: located.known.map(|known| known.terms),
             hidden,
+            reported,
             remarks: [located.remarks.clone(), content.remarks, remarks]
                 .into_iter()
                 .flatten()
@@ -267,6 +272,11 @@ impl Dataset {
     /// The rows of a split; none if the data set has no such split.
     pub fn rows(&self, split: &str) -> &[Example] {
         self.splits.get(split).map_or(&[], Vec::as_slice)
+    }
+
+    /// What a split is called where its rows are from.
+    pub fn origin_of<'a>(&self, split: &'a str) -> &'a str {
+        if split == "test" { self.reported.unwrap_or(split) } else { split }
     }
 
     /// Where a row of a split stands.

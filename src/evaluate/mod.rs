@@ -39,7 +39,7 @@ pub use labels::{LabelError, labels_of_model, labels_of_trained, names_or_places
 pub use origin::{Origin, OriginError, Seen, all_rows, own_parts, recalibrated_by};
 pub use outside::{Histogram, OutOfScope};
 pub use renamed::read_unlike_training;
-pub use render::{About, Block, Page, REPORT_FILES, is_report, render, table};
+pub use render::{About, Block, Page, REPORT_FILES, REPORT_TITLE, is_report, render, table};
 pub use report::{Report, TruthReport, Uncertainty, WithoutSeen, evaluate};
 pub use score::{EvalRows, EvaluateError, OUT_OF_SCOPE, answer, answer_outside, score};
 pub use selective::Selective;

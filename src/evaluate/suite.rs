@@ -1,6 +1,8 @@
 //! Models on the tasks of a suite of benchmarks, with its average.
 
 use std::collections::BTreeMap;
+use std::error::Error;
+use std::iter::successors;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -18,7 +20,7 @@ use crate::metrics::{Calibration, Interval};
 pub struct SuiteReport {
     pub suite: Suite,
     pub tasks: Vec<TaskReport>,
-    /// Tasks that count in its average and have no model here, by name.
+    /// Tasks that count in its average and have no score here, by name.
     pub missing: Vec<&'static str>,
     /// Second tests of tasks that are here, which are not, by name.
     pub untested: Vec<&'static str>,
@@ -57,17 +59,14 @@ pub fn task_of(suite: Suite, model: &Path) -> Result<Option<&'static Known>, Mod
 }
 
 /// Evaluates each model on the test rows of its task, and on what else models of that task are tested on, as far as that
-/// is on this machine. Of what is asked the data set and the baseline have no meaning.
-///
-/// # Errors
-/// A model cannot be loaded, or the rows of a task cannot be read.
+/// is on this machine. What fails is told and left out. Of what is asked the data set and the baseline have no meaning.
 pub fn evaluate_suite(
     suite: Suite,
     models: &[(&'static Known, PathBuf)],
     device: &Backend,
     asked: &Options,
     show: &mut dyn FnMut(Event),
-) -> Result<SuiteReport, ModelsError> {
+) -> SuiteReport {
     let mut tasks = Vec::new();
     for known in suite.tasks() {
         let own = match known.role {
@@ -79,24 +78,32 @@ pub fn evaluate_suite(
         let (dataset, split) = (Some(dataset.to_owned()), split.map(str::to_owned));
         let options = Options { dataset, split, no_baseline: true, ..asked.clone() };
         let evaluated = evaluate_models(std::slice::from_ref(model), device, &options, show);
-        if let (Err(error), false) = (&evaluated, known.role == Role::Own) {
-            let left_out = format!("`{}` is left out: {error}", known.name);
+        let evaluated = evaluated.unwrap_or_else(|error| {
+            let causes = successors(Some(&error as &dyn Error), |&error| error.source());
+            let causes: Vec<String> = causes.map(ToString::to_string).collect();
+            let left_out = format!("`{}` is left out: {}", known.name, causes.join(": "));
             show(Event::Remark(Remark::Warning(left_out)));
-            continue;
-        }
-        for one in evaluated? {
+            Vec::new()
+        });
+        for one in evaluated {
             match TaskReport::of(known, model, &one) {
                 Some(task) => tasks.push(task),
-                None => show(Event::Remark(Remark::Warning(format!(
-                    "`{}` has no score on `{}`, whose classes are {}",
-                    model.display(),
-                    known.name,
-                    known.labels.join(", ")
-                )))),
+                None => {
+                    let why = match asked.limit {
+                        0 => format!("its classes are not {}", known.labels.join(", ")),
+                        _ => "of what it counts nothing was asked whole (`--limit`), or its classes are others"
+                            .to_owned(),
+                    };
+                    let model = model.display();
+                    show(Event::Remark(Remark::Warning(format!(
+                        "`{model}` has no score on `{}`: {why}",
+                        known.name
+                    ))));
+                }
             }
         }
     }
-    Ok(SuiteReport::new(suite, tasks))
+    SuiteReport::new(suite, tasks)
 }
 
 /// The data set and the split of it that have the rows of a task; `None` where they are not here, or their labels are
@@ -140,7 +147,7 @@ impl SuiteReport {
         let of = format!("{counted} of the {all} tasks of {}", self.suite.title());
         let missing = match self.missing.is_empty() {
             true => String::new(),
-            false => format!("; there is none of {}", self.missing.join(", ")),
+            false => format!("; there is no score of {}", self.missing.join(", ")),
         };
         let untested = match self.untested.is_empty() {
             true => String::new(),
@@ -167,6 +174,7 @@ impl SuiteReport {
                 format!("{} ({})", four(task.ece.value), four(task.ece.floor)),
                 task.rows.to_string(),
                 task.seen.map_or("not known".to_owned(), |seen| seen.to_string()),
+                task.model.clone(),
             ]
         };
         let head = [
@@ -178,6 +186,7 @@ impl SuiteReport {
             "ECE (floor)",
             "rows",
             "seen before",
+            "model",
         ];
         let average = self.average.map(|average| {
             Block::Text(format!("Average {}, of {}.", four(average), self.of_the_average()))
@@ -255,7 +264,7 @@ mod tests {
         let average = report.average.unwrap();
         assert!(((8.0 * average + 87.05) / 9.0 - 80.5).abs() < 0.05, "{average}");
         assert_eq!(report.missing, ["stsb"]);
-        assert_eq!(report.of_the_average(), "8 of the 9 tasks of GLUE; there is none of stsb");
+        assert_eq!(report.of_the_average(), "8 of the 9 tasks of GLUE; there is no score of stsb");
         assert!(report.untested.is_empty());
         let alone = SuiteReport::new(Suite::Glue, vec![task("mnli", 0.8)]);
         assert!(alone.of_the_average().ends_with("stsb; without mnli_mismatched"), "{alone:?}");

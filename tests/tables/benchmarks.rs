@@ -324,7 +324,42 @@ fn a_suite_is_trained_and_evaluated_as_a_whole() {
     assert!(page.contains("matthews correlation") && page.contains("cola"));
     // Again over the same files, with a condition.
     let (done, _, said) = ran(&home, &[&some[..], &["--fail-if", "average<2"]].concat());
-    assert!(!done && said.contains("failed"), "{said}");
+    assert!(!done && said.contains("failed: `average` is "), "{said}");
+    let (_, configs, _) = ran(&home, &["train", "--suite", "glue", "--print-config"]);
+    assert!(
+        configs.contains("name = \"glue-cola\"") && configs.contains("name = \"glue-rte\""),
+        "{configs}"
+    );
+    let (done, plans, said) = ran(&home, &[&suite[..], &["--dry-run"]].concat());
+    assert!(done, "{said}");
+    let plans: Value = serde_json::from_str(&plans).unwrap();
+    assert_eq!((plans[0]["dataset"].as_str(), plans.as_array().unwrap().len()), (Some("cola"), 3));
+    // Nobody is told that these are figures of the test rows whose labels are hidden.
+    let (done, card, said) =
+        ran(&home, &["publish", "--model", "checkpoints/glue-mnli/model", "--card-only"]);
+    assert!(done && card.contains("split: validation_matched"), "{card}{said}");
+    assert!(!card.contains("split: test") && !card.contains("split `test`"), "{card}");
+    // The model of the environment is one of those that are asked for; what cannot be read is passed over.
+    home.write("checkpoints/old/model/bayes/manifest.json", "{");
+    let mut of_environment = home.command(&["eval", "--dataset", "glue", "--json"]);
+    of_environment.env("BAYES_DATA_DIR", home.path("data"));
+    let found = of_environment.env("BAYES_MODEL", "checkpoints/glue-mrpc/model").output().unwrap();
+    let found: Value = serde_json::from_slice(&found.stdout).unwrap();
+    assert_eq!(found["tasks"].as_array().unwrap().len(), 1, "{found}");
+    assert_eq!(found["tasks"][0], report["tasks"][1]);
+    let (done, found, said) = ran(&home, &["eval", "--dataset", "glue", "--json"]);
+    assert!(done && said.contains("old/model` is passed over"), "{said}");
+    assert_eq!(serde_json::from_str::<Value>(&found).unwrap(), report);
+    // A folder of the suite's name with no data in it is no data set.
+    std::fs::create_dir(home.path("glue")).unwrap();
+    assert!(ran(&home, &some).0);
+    // One task that fails keeps neither the others from being trained nor the command from failing.
+    home.write("data/cola/train.jsonl", "{\"sentence\": \"a\", \"label\": 0}\n");
+    let (done, table, said) =
+        ran(&home, &[&suite[..], &["--set", "name=again", "--resume", "never"]].concat());
+    assert!(!done && said.contains("`cola` failed: "), "{said}");
+    let table: Value = serde_json::from_str(&table).unwrap();
+    assert_eq!(table["tasks"][0]["model"], "checkpoints/again-mrpc/model", "{table}");
     for (arguments, says) in [
         (&["eval", "--dataset", "super_glue"][..], "no model of a task of SuperGLUE"),
         (&["eval", "--dataset", "glue", "--split", "train"], "--split is about one data set"),
@@ -335,6 +370,13 @@ fn a_suite_is_trained_and_evaluated_as_a_whole() {
         (&["train", "--suite", "glue", "--text-column", "x"], "is about one data set"),
         (&["train", "--suite", "glue", "--set", "data.dataset=cola"], "set the same key"),
         (&["train", "--suite", "glues"], "expected glue or super_glue"),
+        (&["train", "cola", "--suite", "glue"], "--suite"),
+        (&["train", "--suite", "super_glue"], "no task of SuperGLUE is on this machine"),
+        (
+            &["train", "--suite", "glue", "--set", "publish.push=end", "--set", "publish.repo=a/b"],
+            "publish them one by one",
+        ),
+        (&["eval", "--dataset", "glue", "--fail-if", "average<0.9x"], "--baseline"),
     ] {
         let (done, _, said) = ran(&home, arguments);
         assert!(!done && said.contains(says), "{arguments:?}: {said}");

@@ -36,7 +36,7 @@ impl Form {
         }
     }
 
-    /// The columns that its files have at the least, on the Hub.
+    /// Columns that files need so that they are read as this.
     pub fn needed(self) -> Vec<&'static str> {
         match self {
             Self::Plain => vec!["text", "label"],

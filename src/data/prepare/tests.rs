@@ -152,6 +152,7 @@ fn dataset(splits: impl IntoIterator<Item = (&'static str, Vec<Example>)>) -> Da
         files: Vec::new(),
         places: Default::default(),
         hidden: Vec::new(),
+        reported: None,
         remarks: Vec::new(),
         stream: None,
     }

@@ -254,6 +254,7 @@ fn a_model_is_set_beside_it_on_the_same_rows() {
         files: Vec::new(),
         places: Default::default(),
         hidden: Vec::new(),
+        reported: None,
         stream: None,
     };
     let answers = |sure: f64| {

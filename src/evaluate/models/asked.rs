@@ -146,7 +146,7 @@ impl Asked {
         let rows = EvalRows { outside: &own.texts, ..self.eval_rows(&inside, seen) };
         let mut show = |done, total| show(Event::Work { what: "evaluating", done, total });
         let mut answers = answer(predictor, &rows, &mut show)?;
-        answers.split.clone_from(&self.split);
+        self.dataset.origin_of(&self.split).clone_into(&mut answers.split);
         answers.renamed.clone_from(&self.config.label_map);
         for source in outside {
             let texts = source.texts(self.limit, &Noise::new(answers.seed));
@@ -178,7 +178,7 @@ impl Asked {
             let rows = self.eval_rows(&inside, seen);
             let mut show = |done, total| show(Event::Work { what: "shifting", done, total });
             let mut answers = answer(predictor, &rows, &mut show)?;
-            answers.split.clone_from(&self.split);
+            self.dataset.origin_of(&self.split).clone_into(&mut answers.split);
             answers.renamed.clone_from(&before.answers.renamed);
             for row in &mut answers.rows {
                 if let Truth::Label { probability_c, .. } = &mut row.truth {

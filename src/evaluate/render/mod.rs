@@ -23,7 +23,7 @@ use crate::store::{StoreError, write_atomically};
 pub const REPORT_FILES: [&str; 3] = ["report.json", "report.md", "report.html"];
 
 /// What the pages are called.
-const TITLE: &str = "Evaluation";
+pub const REPORT_TITLE: &str = "Evaluation";
 
 /// Whether a file of one of these names is of a report that `eval` or `train` wrote.
 pub fn is_report(path: &Path) -> bool {
@@ -40,8 +40,8 @@ pub fn is_report(path: &Path) -> bool {
     };
     match path.extension().and_then(|extension| extension.to_str()) {
         Some("json") => serde_json::from_str(&text).is_ok_and(ours),
-        Some("md") => text.starts_with(&format!("# {TITLE}\n")),
-        _ => text.contains(&format!("<title>{TITLE}</title>")),
+        Some("md") => text.starts_with(&format!("# {REPORT_TITLE}\n")),
+        _ => text.contains(&format!("<title>{REPORT_TITLE}</title>")),
     }
 }
 
@@ -113,7 +113,7 @@ impl Page<'_> {
     pub fn write_pages(&self, folder: &Path) -> Result<(), StoreError> {
         let blocks = self.blocks();
         let [_, markdown, html] = REPORT_FILES.map(|name| folder.join(name));
-        render(TITLE, &blocks, &markdown, &html)
+        render(REPORT_TITLE, &blocks, &markdown, &html)
     }
 
     fn blocks(&self) -> Vec<Block> {

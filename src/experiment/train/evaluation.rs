@@ -62,7 +62,7 @@ pub(super) fn evaluation(
     let mut object = json!({
         "schema": 1,
         "dataset": dataset.name,
-        "split": "test",
+        "split": dataset.origin_of("test"),
         "generated": dataset.generated,
         "without_temperature": report.uncalibrated,
     });

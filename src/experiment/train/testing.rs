@@ -28,7 +28,11 @@ pub(super) fn test(
         seen: &parts.seen_in_test,
     };
     let mut work = |done, total| show(Progress::Work { what: "testing", done, total });
-    let answers = Answers { split: "test".to_owned(), ..answer(&predictor, &rows, &mut work)? };
+    let answers = Answers {
+        split: dataset.origin_of("test").to_owned(),
+        renamed: experiment.data.label_map.clone(),
+        ..answer(&predictor, &rows, &mut work)?
+    };
     let seen = model.manifest.lineage_known.then_some(parts.seen_in_test.len());
     let hygiene = Hygiene::new(&examples, seen, &model.manifest);
     let tested = Evaluation::new(answers, Some(hygiene)).map_err(EvaluateError::from)?;

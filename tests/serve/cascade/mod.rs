@@ -328,7 +328,7 @@ fn a_model_that_never_abstains_is_told_of() {
     let model = home.path("checkpoints/tickets/model");
     let forward = ["--forward-abstained", "http://127.0.0.1:1/predict"];
     let server = Server::of(&model, &forward);
-    assert_eq!(server.get("/info").json()["abstain"], Value::Null);
+    assert_eq!(server.get("/info").json()["abstain"]["min_confidence"], Value::Null);
     logs(&server, "makes no accept/abstain decisions, so none of its texts is sent");
     let limited =
         Server::of(&model, &[&forward[..], &["--abstain-min-confidence", "0.9"]].concat());
