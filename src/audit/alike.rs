@@ -256,7 +256,7 @@ mod tests {
         let other = format!("{long}with another end");
         let laughs = ["ha".repeat(5), "ha".repeat(9)];
         let ones =
-            vec![vec![long.clone()], vec![other], vec![laughs[0].clone()], vec![laughs[1].clone()]];
+            [vec![long.clone()], vec![other], vec![laughs[0].clone()], vec![laughs[1].clone()]];
         let found = alike(&rows([1, 2, 3, 4]), |row| ones[row].clone());
         let relation = Relation::SameSplit;
         let one = Alike { row: 1, earlier: 0, relation, same: false, similarity: 1.0 };

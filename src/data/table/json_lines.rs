@@ -97,9 +97,9 @@ impl JsonLinesRows {
         }
         // One that is like no object may be another kind of file.
         if !rows.looked_at.iter().any(Result::is_ok)
-            && let Some(first) = rows.looked_at.pop_front()
+            && let Some(Err(first)) = rows.looked_at.pop_front()
         {
-            return Err(first.err().expect("there is no object"));
+            return Err(first);
         }
         if rows.columns.is_empty() {
             let expected = "expected a JSON object with at least one key on the first line";

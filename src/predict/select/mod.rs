@@ -65,10 +65,12 @@ impl Selection {
     ) -> Vec<usize> {
         let mut draws = Noise::new(self.seed).stream(Purpose::Select, 0, 0);
         match self.strategy {
-            Strategy::Epistemic => self.highest(pool.iter().map(|one| one.epistemic).collect()),
+            Strategy::Epistemic => {
+                self.highest(&pool.iter().map(|one| one.epistemic).collect::<Vec<_>>())
+            }
             Strategy::Bald => {
                 let key = |one: &Candidate<'_>| one.epistemic.max(0.0).ln() + gumbel(&mut draws);
-                self.highest(pool.iter().map(key).collect())
+                self.highest(&pool.iter().map(key).collect::<Vec<_>>())
             }
             Strategy::Badge => {
                 let gradients = Gradients::new(pool);
@@ -94,7 +96,7 @@ impl Selection {
     }
 
     /// The places of the highest values; of equal ones the first.
-    fn highest(&self, values: Vec<f64>) -> Vec<usize> {
+    fn highest(&self, values: &[f64]) -> Vec<usize> {
         let mut places: Vec<usize> = (0..values.len()).collect();
         places.sort_by(|&a, &b| values[b].total_cmp(&values[a]));
         places.truncate(self.count);
