@@ -129,13 +129,7 @@ impl Gate {
         let found = ratios.iter().find(|(key, _)| *key == self.key);
         let (_, ratio) = found.ok_or_else(|| self.unknown(&known()))?;
         let Interval { value, low, high } = ratio.ok_or(GateError::TooFewRounds { text, key })?;
-        let met = match self.relation {
-            Relation::AtLeast => low >= self.limit,
-            Relation::AtMost => high <= self.limit,
-            Relation::Above => low > self.limit,
-            Relation::Below => high < self.limit,
-        };
-        Ok(met.then(|| {
+        Ok(self.holds(low, high).then(|| {
             format!(
                 "`{}` is {value:.3} of the baseline's (95 % interval {low:.3} to {high:.3}), which meets the --fail-if \
                  condition `{}`",
@@ -160,13 +154,7 @@ impl Gate {
         let Some(found) = *found else {
             return Err(GateError::Undefined { text: self.text.clone(), key: self.key.clone() });
         };
-        let met = match self.relation {
-            Relation::AtLeast => found >= self.limit,
-            Relation::AtMost => found <= self.limit,
-            Relation::Above => found > self.limit,
-            Relation::Below => found < self.limit,
-        };
-        Ok(met.then(|| {
+        Ok(self.holds(found, found).then(|| {
             // Counts as such.
             let found = match found.fract() == 0.0 {
                 true => found.to_string(),
@@ -177,6 +165,16 @@ impl Gate {
                 self.key, self.text
             )
         }))
+    }
+
+    /// Whether all between these stands to the limit as the condition says.
+    fn holds(&self, low: f64, high: f64) -> bool {
+        match self.relation {
+            Relation::AtLeast => low >= self.limit,
+            Relation::AtMost => high <= self.limit,
+            Relation::Above => low > self.limit,
+            Relation::Below => high < self.limit,
+        }
     }
 
     fn unknown(&self, known: &[(String, Option<f64>)]) -> GateError {

@@ -1,7 +1,6 @@
 //! Single texts, or pairs: what a model was trained on, and what it is asked.
 
 use crate::artifact::{Artifact, Manifest};
-use crate::data::DataConfig;
 
 /// Whether a model reads pairs of texts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,17 +51,12 @@ impl Pairs {
     /// What a model reads.
     pub fn of(artifact: &Artifact) -> Self {
         let Artifact { manifest, tokenizer, encoder, .. } = artifact;
-        if manifest.zero_shot.is_some() {
-            return Self::Never;
-        }
-        let trained = |data: &DataConfig| !data.text_pair_column.is_empty();
         let missing = |segments: usize| encoder.segments().filter(|&rows| segments > rows);
-        match (tokenizer.pair_segments(), manifest.data.as_ref().map(trained)) {
-            (None, _) | (_, Some(false)) => Self::Never,
-            (Some(segments), asked) => match (missing(segments), asked) {
-                (Some(rows), _) => Self::NoSegment { segment: segments - 1, rows },
-                (None, Some(_)) => Self::Always,
-                (None, None) => Self::Either,
+        match (tokenizer.pair_segments(), Self::trained_on(manifest)) {
+            (None, _) | (_, Self::Never) => Self::Never,
+            (Some(segments), trained) => match missing(segments) {
+                Some(rows) => Self::NoSegment { segment: segments - 1, rows },
+                None => trained,
             },
         }
     }
