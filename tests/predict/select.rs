@@ -1,6 +1,8 @@
 //! `--select`: what to label next.
 
 use std::collections::BTreeSet;
+use std::io::Write;
+use std::process::{Output, Stdio};
 
 use serde_json::Value;
 
@@ -8,6 +10,15 @@ use super::home::{Home, tickets};
 
 fn rows(output: &str) -> Vec<Value> {
     output.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// A command with lines on its standard input.
+fn piped(home: &Home, arguments: &[&str], lines: &str) -> Output {
+    let mut command = home.command(arguments);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(lines.as_bytes()).unwrap();
+    child.wait_with_output().unwrap()
 }
 
 #[test]
@@ -47,68 +58,6 @@ fn so_many_different_texts_are_chosen_that_have_no_label_yet() {
         let other = home.done(&[&flags[..], &["--seed", "7"]].concat());
         assert_eq!(rows(&other) == chosen, strategy == "epistemic", "{strategy}");
     }
-    // One table that is half labelled is the pool and the labelled rows; one without labels is doubted.
-    let half = "note,label\nmy bill is wrong,billing\nrouter broken,\nquote demo, \n";
-    let half = home.write("half.csv", half);
-    let half = half.to_str().unwrap();
-    let asked = ["predict", "--input", half, "--labelled", half, "--text-column", "note", "--json"];
-    let chosen =
-        rows(&home.done(&[&asked[..], &["--select", "2", "--label-column", "label"]].concat()));
-    let texts: BTreeSet<&str> = chosen.iter().map(|row| row["text"].as_str().unwrap()).collect();
-    assert_eq!(texts, BTreeSet::from(["quote demo", "router broken"]));
-    let none = home.write("none.csv", "note\nmy bill is wrong\n");
-    let asked =
-        ["predict", "--input", half, "--labelled", none.to_str().unwrap(), "--text-column", "note"];
-    let said = home.run(&[&asked[..], &["--select", "2"]].concat());
-    let said = super::text(&said.stderr);
-    assert!(said.contains("so all of its texts count as labelled"), "{said}");
-    // Flags of tables are about the labelled one where the pool is none.
-    let mut child = home
-        .command(&[
-            "predict",
-            "--select",
-            "1",
-            "--labelled",
-            half,
-            "--text-column",
-            "note",
-            "--label-column",
-            "label",
-        ])
-        .stdin(std::process::Stdio::piped())
-        .stdout(std::process::Stdio::piped())
-        .stderr(std::process::Stdio::null())
-        .spawn()
-        .unwrap();
-    let lines = b"My bill is wrong\nrouter broken\n";
-    std::io::Write::write_all(&mut child.stdin.take().unwrap(), lines).unwrap();
-    let chosen = child.wait_with_output().unwrap();
-    let chosen = super::text(&chosen.stdout);
-    assert!(chosen.contains("router broken") && !chosen.contains("bill"), "{chosen}");
-    // How the input is written says nothing of the other table, which is told how it is read.
-    let tabs = home.write("tabs.tsv", "id\tnote\n1\tmy bill is wrong\n2\trouter broken\n");
-    let asked =
-        ["predict", "--input", tabs.to_str().unwrap(), "--delimiter", "tab", "--select", "2"];
-    let ran = home.run(
-        &[&asked[..], &["--labelled", half, "--text-column", "note", "--label-column", "label"]]
-            .concat(),
-    );
-    let (chosen, said) = (super::text(&ran.stdout), super::text(&ran.stderr));
-    assert!(chosen.contains("router broken") && !chosen.contains("bill"), "{chosen}{said}");
-    assert!(said.contains("labelled: columns: text = `note`"), "{said}");
-    // What cannot be chosen is named, wherever it is from.
-    let mut child = home
-        .command(&["predict", "--format", "csv", "--text-column", "note", "--select", "1"])
-        .stdin(std::process::Stdio::piped())
-        .stdout(std::process::Stdio::null())
-        .stderr(std::process::Stdio::piped())
-        .spawn()
-        .unwrap();
-    let lines = b"id,note\n1,my bill\n2,\n3,quote demo\n";
-    std::io::Write::write_all(&mut child.stdin.take().unwrap(), lines).unwrap();
-    let said = super::text(&child.wait_with_output().unwrap().stderr);
-    assert!(said.contains("line 3: the text is empty"), "{said}");
-
     let flags = ["predict", "--input", pool, "--select", "9999", "--output", "all.csv"];
     let ran = home.run(&flags);
     assert!(super::text(&ran.stderr).contains("fewer texts ("));
@@ -132,6 +81,46 @@ fn so_many_different_texts_are_chosen_that_have_no_label_yet() {
         assert!(message.contains("--select"), "{alone}: {message}");
     }
     home.refused(&["predict", "--input", pool, "--select", "3", "--sort-by", "confidence"]);
+}
+
+/// One table that is half labelled is the pool and the labelled rows; one without labels is doubted.
+#[test]
+fn the_table_of_labelled_texts_is_read_by_itself_and_told() {
+    let home = Home::new();
+    home.train_tiny(&[]);
+    let half = "note,label\nmy bill is wrong,billing\nrouter broken,\nquote demo, \n";
+    let half = home.write("half.csv", half);
+    let half = half.to_str().unwrap();
+    let labelled = ["--labelled", half, "--text-column", "note", "--label-column", "label"];
+    fn asked<'a>(more: &[&'a str], labelled: &[&'a str]) -> Vec<&'a str> {
+        [&["predict"], more, labelled].concat()
+    }
+    let chosen = rows(&home.done(&asked(&["--input", half, "--json", "--select", "2"], &labelled)));
+    let texts: BTreeSet<&str> = chosen.iter().map(|row| row["text"].as_str().unwrap()).collect();
+    assert_eq!(texts, BTreeSet::from(["quote demo", "router broken"]));
+    // Flags of tables are about the labelled one where the pool is none.
+    let ran =
+        piped(&home, &asked(&["--select", "1"], &labelled), "My bill is wrong\nrouter broken\n");
+    let chosen = super::text(&ran.stdout);
+    assert!(chosen.contains("router broken") && !chosen.contains("bill"), "{chosen}");
+    // How the input is written says nothing of the other table, which is told how it is read.
+    let tabs = home.write("tabs.tsv", "id\tnote\n1\tmy bill is wrong\n2\trouter broken\n");
+    let tabs = ["--input", tabs.to_str().unwrap(), "--delimiter", "tab", "--select", "2"];
+    let ran = home.run(&asked(&tabs, &labelled));
+    let (chosen, said) = (super::text(&ran.stdout), super::text(&ran.stderr));
+    assert!(chosen.contains("router broken") && !chosen.contains("bill"), "{chosen}{said}");
+    assert!(said.contains("labelled: columns: text = `note`"), "{said}");
+    // A table without labels is doubted, and its rows that cannot be read are named.
+    let other = home.write("other.csv", "note\nmy bill is wrong\n\"\"\n");
+    let other = ["--labelled", other.to_str().unwrap(), "--text-column", "note", "--select", "2"];
+    let ran = home.run(&[&["predict", "--input", half], &other[..]].concat());
+    let said = super::text(&ran.stderr);
+    assert!(said.contains("so all of its texts count as labelled"), "{said}");
+    assert!(said.contains("other.csv` line 3: the text is empty"), "{said}");
+    // So are those of the pool, wherever it is from.
+    let flags = ["predict", "--format", "csv", "--text-column", "note", "--select", "1"];
+    let said = super::text(&piped(&home, &flags, "id,note\n1,my bill\n2,\n3,quote demo\n").stderr);
+    assert!(said.contains("line 3: the text is empty"), "{said}");
 }
 
 #[test]

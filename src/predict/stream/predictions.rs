@@ -129,6 +129,11 @@ impl<'a> Predictions<'a> {
             if rows.is_empty() {
                 return Ok(self);
             }
+            for row in &rows {
+                if let Some(fault) = &row.fault {
+                    show(Event::Fault(all.located(row, fault)));
+                }
+            }
             let rows: Vec<TextRow> = rows.into_iter().filter(has_label).collect();
             self.labelled.keys.extend(rows.iter().map(key_of));
             if covers {
